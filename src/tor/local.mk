@@ -1,0 +1,2 @@
+libmagicbiz_la_SOURCES += \
+	$(empty)

@@ -1,0 +1,26 @@
+# Unit tests and fuzz targets are named by the folder that they test: unit_tests += …, fuzz_targets += …
+# in its local.mk; a program tests/unit/test_x has the one source tests/unit/test_x.c.
+if HAVE_CMOCKA
+check_PROGRAMS += $(unit_tests)
+endif
+check_PROGRAMS += $(fuzz_targets)
+noinst_LTLIBRARIES += tests/libsupport.la
+tests_libsupport_la_SOURCES = tests/fuzz/driver.c
+LDADD = tests/libsupport.la libmagicbiz.la $(CMOCKA_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $(CRYPTO_LIBS) \
+	$(EVENT_LIBS) $(SQLITE_LIBS) $(CURL_LIBS) -lpthread
+
+lint_tests = tests/lint/layers tests/lint/banned tests/lint/purity
+AM_TESTS_ENVIRONMENT = srcdir='$(abs_srcdir)' builddir='$(abs_builddir)'; export srcdir builddir;
+quick_tests = $(lint_tests)
+if HAVE_CMOCKA
+quick_tests += $(unit_tests)
+endif
+quick_tests += $(fuzz_targets)
+TESTS += $(quick_tests)
+
+# What every landing runs: lints, units, and a short run of each fuzz target.
+check-quick: all
+	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(quick_tests)'
+.PHONY: check-quick
+
+EXTRA_DIST += $(lint_tests) tests/fuzz/corpus
