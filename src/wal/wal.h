@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The consensus log: what this replica promised, accepted and learned, in preallocated segments.
+ * Each record is checksummed; each batch names the batch before it and the slot that was durable
+ * before it; a thread of the log's own writes what has been appended with one fdatasync a batch.
+ *
+ * A bad record is told from a torn tail (Alagappan et al., "Protocol-Aware Recovery for Consensus-
+ * Based Storage", FAST '18): the tail is torn only if nothing valid follows and no later batch
+ * names it as durable. Nothing is ever cut off silently.
+ */
+#ifndef MB_WAL_WAL_H
+#define MB_WAL_WAL_H
+
+#include "base/hash.h"
+#include "loop/loop.h"
+
+#define MB_WAL_RECORD_MAX (2u << 20) /* bytes of one payload */
+
+enum mb_wal_kind {
+    MB_WAL_CHOSEN = 1, /* payload: the value chosen for slot */
+};
+struct mb_wal_record {
+    uint8_t kind;
+    uint64_t slot;
+    struct mb_bytes payload;
+};
+
+struct mb_wal;
+struct mb_wal_options {
+    size_t segment_bytes; /* 0: 16 MiB; segments are preallocated and used again */
+    /* Called for each record found when opening, oldest first. Nonzero stops, and is returned. */
+    int (*replay)(void *arg, const struct mb_wal_record *record);
+    /* The disk failed (fsync errors are never retried): the replica must stop. On the loop. */
+    void (*failed)(void *arg, const struct mb_error *error);
+    void *arg;
+};
+
+/*
+ * Open the log in folder dir (made if missing). MB_ECORRUPT, code wal.corrupt, text naming file,
+ * offset, slot and what to do; a torn tail is dropped with a log line that says how many bytes.
+ */
+int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
+                const struct mb_wal_options *options, struct mb_error *error);
+/* Append records (copied) as part of the next batch; durable(arg) is called on the loop's thread
+ * after the batch's fdatasync, in the order of appends. */
+void mb_wal_append(struct mb_wal *w, const struct mb_wal_record *records, size_t count,
+                   void (*durable)(void *arg), void *arg);
+/* Everything about slots <= slot is durable elsewhere: segments below may be used again. */
+void mb_wal_release(struct mb_wal *w, uint64_t slot);
+/* Waits for what was appended; durable callbacks that are due are called. NULL is fine. */
+void mb_wal_close(struct mb_wal *w);
+
+struct mb_wal_stats {
+    uint64_t batches, records, bytes, fsyncs, fsync_us_total, fsync_us_max;
+    unsigned segments;
+};
+struct mb_wal_stats mb_wal_stats(const struct mb_wal *w);
+
+#endif
