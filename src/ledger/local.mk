@@ -1,3 +1,13 @@
 libmagicbiz_la_SOURCES += \
+	src/include/magicbiz/applied.h \
+	src/include/magicbiz/base.h \
+	src/include/magicbiz/sign.h \
+	src/include/magicbiz/tx.h \
+	src/ledger/audit.h \
 	src/ledger/backend.h \
+	src/ledger/block.h \
+	src/ledger/command.h \
+	src/ledger/ledger.h \
+	src/ledger/message.h \
+	src/ledger/snapshot.h \
 	$(empty)
