@@ -3,6 +3,7 @@ libmagicbiz_la_SOURCES += \
 	src/include/magicbiz/base.h \
 	src/include/magicbiz/sign.h \
 	src/include/magicbiz/tx.h \
+	src/include/magicbiz/module.h src/include/magicbiz/loop.h src/include/magicbiz/http.h \
 	src/ledger/audit.h \
 	src/ledger/backend.h \
 	src/ledger/block.h \
