@@ -39,9 +39,9 @@ struct mb_buf {
     uint8_t *data;
     size_t len, cap;
 };
-void mb_buf_clear(struct mb_buf *b);                     /* free, and make empty */
-void mb_buf_reset(struct mb_buf *b);                     /* make empty, keep the memory */
-void mb_buf_reserve(struct mb_buf *b, size_t more);      /* room for more bytes behind len */
+void mb_buf_clear(struct mb_buf *b);                /* free, and make empty */
+void mb_buf_reset(struct mb_buf *b);                /* make empty, keep the memory */
+void mb_buf_reserve(struct mb_buf *b, size_t more); /* room for more bytes behind len */
 void mb_buf_add(struct mb_buf *b, const void *p, size_t n);
 void mb_buf_add_bytes(struct mb_buf *b, struct mb_bytes bytes);
 void mb_buf_add_text(struct mb_buf *b, const char *text);
@@ -51,9 +51,9 @@ void mb_buf_add_u16(struct mb_buf *b, uint16_t v);
 void mb_buf_add_u32(struct mb_buf *b, uint32_t v);
 void mb_buf_add_u64(struct mb_buf *b, uint64_t v);
 void mb_buf_add_string(struct mb_buf *b, struct mb_bytes bytes); /* len:4 || bytes (RFC 4251) */
-void mb_buf_consume(struct mb_buf *b, size_t n);         /* drop n bytes from the front */
-char *mb_buf_text(struct mb_buf *b);                     /* borrowed, terminated; never NULL */
-char *mb_buf_take_text(struct mb_buf *b);                /* owned by the caller; b becomes empty */
+void mb_buf_consume(struct mb_buf *b, size_t n);                 /* drop n bytes from the front */
+char *mb_buf_text(struct mb_buf *b);      /* borrowed, terminated; never NULL */
+char *mb_buf_take_text(struct mb_buf *b); /* owned by the caller; b becomes empty */
 struct mb_bytes mb_buf_bytes(const struct mb_buf *b);
 
 /* A read cursor. After a short read everything returns zero or empty, and failed stays set. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Hex, base64 and base32 (RFC 4648), and onion addresses. Decoders are strict: one text, one value. */
+/* Hex, base64 and base32 (RFC 4648), and onion addresses. Decoders are strict: one text, one value.
+ */
 #ifndef MB_BASE_ENCODE_H
 #define MB_BASE_ENCODE_H
 
@@ -30,10 +31,14 @@ int mb_base32_decode(uint8_t *out, size_t n, const char *text, size_t text_len);
 #define MB_ONION_LEN  62
 #define MB_ONION_SIZE 63
 void mb_onion_encode(char out[MB_ONION_SIZE], const uint8_t public_key[32]);
-/* True if text is such an address in lower case and its checksum holds; fills public_key unless NULL. */
+/* True if text is such an address in lower case and its checksum holds; fills public_key unless
+ * NULL. */
 bool mb_onion_decode(uint8_t public_key[32], const char *text);
 
 /* RFC 3629: shortest forms only, no surrogates, at most U+10FFFF. */
 bool mb_utf8_valid(const void *text, size_t len);
+
+/* Append what stands between the quotes of a canonical JSON string (see mb_json_canonical()). */
+void mb_json_escape(struct mb_buf *out, const char *text, size_t len);
 
 #endif

@@ -42,7 +42,8 @@ int mb_fail(struct mb_error *error, enum mb_err err, const char *code, const cha
 /*
  * Fill error with code and args; return MB_EREFUSED. For refusals that become part of the ledger:
  * the same bytes on every machine. types has one letter for each further argument: 's' (const
- * char *, UTF-8, cut to 200 bytes at a character's boundary) or 'd' (int64_t). At most 4 args.
+ * char *, UTF-8, cut at a character's boundary to 200 bytes, and to 250 once escaped) or 'd'
+ * (int64_t). At most 4 args.
  * No text: mb_message() in ledger/message.h makes it from code and args, outside consensus.
  */
 int mb_refuse(struct mb_error *error, const char *code, const char *types, ...);

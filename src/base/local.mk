@@ -1,8 +1,8 @@
 libmagicbiz_la_SOURCES += \
-	src/base/bytes.h \
-	src/base/encode.h \
-	src/base/error.h \
-	src/base/hash.h \
+	src/base/bytes.c src/base/bytes.h \
+	src/base/encode.c src/base/encode.h \
+	src/base/error.c src/base/error.h \
+	src/base/hash.c src/base/hash.h \
 	src/base/json.h \
 	src/base/map.h \
 	$(empty)
