@@ -48,7 +48,9 @@ struct mb_json_field {
 /*
  * Check that object is an object with these fields, of these kinds and sizes, and no others
  * (fields ends with a NULL name). Refuses (deterministically) with code body.invalid and args
- * [field name, "missing" | "unknown" | "kind" | "size"]; MB_EREFUSED.
+ * [field name, "missing" | "unknown" | "kind" | "size"]; MB_EREFUSED. Of several faults it names
+ * the first in the order of fields, then the first unknown name by its bytes; a value that is no
+ * object is ["", "kind"].
  */
 int mb_json_check(const json_t *object, const struct mb_json_field *fields, struct mb_error *error);
 

@@ -3,6 +3,6 @@ libmagicbiz_la_SOURCES += \
 	src/base/encode.c src/base/encode.h \
 	src/base/error.c src/base/error.h \
 	src/base/hash.c src/base/hash.h \
-	src/base/json.h \
-	src/base/map.h \
+	src/base/json.c src/base/json.h \
+	src/base/map.c src/base/map.h \
 	$(empty)

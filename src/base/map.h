@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * An ordered map from keys (texts, in strcmp's order) to byte strings. Its shape depends on its
- * keys alone, so walks and timings are the same on every machine. O(log n) for each call.
+ * keys alone, so walks and timings are the same on every machine. Each call takes O(log n)
+ * expected.
  */
 #ifndef MB_BASE_MAP_H
 #define MB_BASE_MAP_H
@@ -17,8 +18,8 @@ struct mb_map_item {
 
 struct mb_map *mb_map_new(void);
 void mb_map_free(struct mb_map *m);
-void mb_map_reset(struct mb_map *m); /* remove all */
-size_t mb_map_count(const struct mb_map *m);
+void mb_map_reset(struct mb_map *m);         /* remove all */
+size_t mb_map_count(const struct mb_map *m); /* tombstones included */
 
 void mb_map_put(struct mb_map *m, const char *key, const void *value, size_t len); /* copies both */
 /* Keep the key with a tombstone in place of a value: an overlay hides what lies below. */

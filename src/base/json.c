@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "config.h"
+
+#include "base/json.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/encode.h"
+
+/* The end of the string whose opening quote is at i, or len. */
+static size_t skip_string(const char *text, size_t len, size_t i)
+{
+    for (i++; i < len && text[i] != '"'; i++)
+        if (text[i] == '\\')
+            i++;
+    return i < len ? i + 1 : len;
+}
+
+/* The end of the number at i; 0 if it is not written as 0 or -?[1-9][0-9]*. */
+static size_t skip_number(const char *text, size_t len, size_t i)
+{
+    size_t first = text[i] == '-' ? i + 1 : i, end = first;
+    while (end < len && text[end] >= '0' && text[end] <= '9')
+        end++;
+    if (end == first || (text[first] == '0' && end - i > 1))
+        return 0;
+    return end < len && (text[end] == '.' || text[end] == 'e' || text[end] == 'E') ? 0 : end;
+}
+
+/*
+ * What Jansson would let pass: deep nesting, reals, negative zero, and a NUL, which is its end of
+ * input. Everything else about the grammar is Jansson's to refuse, and a text that it refuses may
+ * come through here.
+ */
+static const char *unwanted(const char *text, size_t len)
+{
+    size_t depth = 0;
+    if (len > 0 && memchr(text, '\0', len) != NULL)
+        return "it holds a NUL";
+    for (size_t i = 0; i < len;) {
+        char c = text[i];
+        if (c == '"') {
+            i = skip_string(text, len, i);
+        } else if (c == '-' || (c >= '0' && c <= '9')) {
+            if ((i = skip_number(text, len, i)) == 0)
+                return "a number is not an integer in its shortest form";
+        } else {
+            if (c == '[' || c == '{')
+                depth++;
+            else if ((c == ']' || c == '}') && depth > 0)
+                depth--;
+            if (depth > MB_JSON_DEPTH)
+                return "it is nested too deeply";
+            i++;
+        }
+    }
+    return NULL;
+}
+
+int mb_json_parse(json_t **out, const void *text, size_t len, struct mb_error *error)
+{
+    *out = NULL;
+    const char *reason = unwanted(text, len);
+    if (reason != NULL)
+        return mb_fail(error, MB_EINVAL, "json.invalid", "This is no strict JSON: %s.", reason);
+    json_error_t e;
+    *out = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
+    if (*out != NULL)
+        return 0;
+    char *quote = strstr(e.text, " near '"); /* of the input, perhaps cut within a character */
+    if (quote != NULL)
+        *quote = '\0';
+    return mb_fail(error, MB_EINVAL, "json.invalid",
+                   "This is no strict JSON: line %d, column %d: %s.", e.line, e.column, e.text);
+}
+
+static bool add_value(struct mb_buf *out, const json_t *value, int depth);
+
+static bool add_string(struct mb_buf *out, const char *text, size_t len)
+{
+    if (memchr(text, '\0', len) != NULL)
+        return false;
+    mb_buf_add_u8(out, '"');
+    mb_json_escape(out, text, len);
+    mb_buf_add_u8(out, '"');
+    return true;
+}
+
+static bool add_array(struct mb_buf *out, const json_t *value, int depth)
+{
+    mb_buf_add_u8(out, '[');
+    for (size_t i = 0; i < json_array_size(value); i++) {
+        if (i > 0)
+            mb_buf_add_u8(out, ',');
+        if (!add_value(out, json_array_get(value, i), depth + 1))
+            return false;
+    }
+    mb_buf_add_u8(out, ']');
+    return true;
+}
+
+struct field {
+    struct mb_bytes key;
+    const json_t *value;
+};
+
+static int by_key(const void *a, const void *b)
+{
+    return mb_bytes_compare(((const struct field *)a)->key, ((const struct field *)b)->key);
+}
+
+/* The fields of object, by their keys' bytes; owned by the caller. */
+static struct field *sorted_fields(const json_t *object, size_t *count)
+{
+    /* Jansson iterates over objects that are not const, and does not change them. */
+    json_t *o = (json_t *)(uintptr_t)object;
+    struct field *fields = mb_calloc(json_object_size(object), sizeof *fields);
+    *count = 0;
+    for (void *i = json_object_iter(o); i != NULL; i = json_object_iter_next(o, i))
+        fields[(*count)++] =
+            (struct field){mb_bytes(json_object_iter_key(i), json_object_iter_key_len(i)),
+                           json_object_iter_value(i)};
+    qsort(fields, *count, sizeof *fields, by_key);
+    return fields;
+}
+
+static bool add_object(struct mb_buf *out, const json_t *value, int depth)
+{
+    size_t count;
+    struct field *fields = sorted_fields(value, &count);
+    bool fine = true;
+    mb_buf_add_u8(out, '{');
+    for (size_t i = 0; fine && i < count; i++) {
+        if (i > 0)
+            mb_buf_add_u8(out, ',');
+        fine = add_string(out, (const char *)fields[i].key.data, fields[i].key.len);
+        mb_buf_add_u8(out, ':');
+        fine = fine && add_value(out, fields[i].value, depth + 1);
+    }
+    mb_buf_add_u8(out, '}');
+    free(fields);
+    return fine;
+}
+
+static bool add_value(struct mb_buf *out, const json_t *value, int depth)
+{
+    bool nests = json_is_array(value) || json_is_object(value);
+    if (value == NULL || (nests && depth > MB_JSON_DEPTH))
+        return false;
+    switch (json_typeof(value)) {
+    case JSON_OBJECT:
+        return add_object(out, value, depth);
+    case JSON_ARRAY:
+        return add_array(out, value, depth);
+    case JSON_STRING:
+        return add_string(out, json_string_value(value), json_string_length(value));
+    case JSON_INTEGER:
+        mb_buf_addf(out, "%" JSON_INTEGER_FORMAT, json_integer_value(value));
+        return true;
+    case JSON_TRUE:
+    case JSON_FALSE:
+        mb_buf_add_text(out, json_is_true(value) ? "true" : "false");
+        return true;
+    case JSON_REAL:
+    case JSON_NULL:
+        break;
+    }
+    return false;
+}
+
+int mb_json_canonical(struct mb_buf *out, const json_t *value, struct mb_error *error)
+{
+    size_t before = out->len;
+    if (add_value(out, value, 1))
+        return 0;
+    mb_buf_reserve(out, 0);
+    out->len = before;
+    out->data[before] = 0;
+    return mb_fail(error, MB_EINVAL, "json.not_canonical",
+                   "This value has no canonical JSON: it holds null, a real or a NUL, or is "
+                   "nested deeper than %d.",
+                   MB_JSON_DEPTH);
+}
+
+char *mb_json_text(const json_t *value)
+{
+    struct mb_buf out = {0};
+    if (mb_json_canonical(&out, value, NULL) != 0)
+        abort();
+    return mb_buf_take_text(&out);
+}
+
+static bool is_kind(const json_t *value, enum mb_json_kind kind)
+{
+    switch (kind) {
+    case MB_JSON_STRING:
+        return json_is_string(value);
+    case MB_JSON_INT:
+        return json_is_integer(value);
+    case MB_JSON_ARRAY:
+        return json_is_array(value);
+    case MB_JSON_OBJECT:
+        return json_is_object(value);
+    case MB_JSON_FLAG:
+        return json_is_boolean(value) ||
+               (json_is_integer(value) &&
+                (json_integer_value(value) == 0 || json_integer_value(value) == 1));
+    case MB_JSON_ANY:
+        break;
+    }
+    return true;
+}
+
+/* What min and max of a field of this kind bound. */
+static int64_t size_of(const json_t *value, enum mb_json_kind kind)
+{
+    switch (kind) {
+    case MB_JSON_STRING:
+        return (int64_t)json_string_length(value);
+    case MB_JSON_INT:
+        return json_integer_value(value);
+    case MB_JSON_ARRAY:
+        return (int64_t)json_array_size(value);
+    case MB_JSON_OBJECT:
+        return (int64_t)json_object_size(value);
+    case MB_JSON_FLAG:
+    case MB_JSON_ANY:
+        break;
+    }
+    return 0;
+}
+
+/* NULL, or what is wrong with this field of object. */
+static const char *fault_of(const json_t *object, const struct mb_json_field *f)
+{
+    const json_t *value = json_object_get(object, f->name);
+    if (value == NULL)
+        return f->optional ? NULL : "missing";
+    if (!is_kind(value, f->kind))
+        return "kind";
+    if (f->kind == MB_JSON_FLAG || f->kind == MB_JSON_ANY || (f->min == 0 && f->max == 0))
+        return NULL;
+    int64_t size = size_of(value, f->kind);
+    return size < f->min || size > f->max ? "size" : NULL;
+}
+
+static bool is_known(const struct mb_json_field *fields, const char *name)
+{
+    for (; fields->name != NULL; fields++)
+        if (strcmp(fields->name, name) == 0)
+            return true;
+    return false;
+}
+
+int mb_json_check(const json_t *object, const struct mb_json_field *fields, struct mb_error *error)
+{
+    if (!json_is_object(object))
+        return mb_refuse(error, "body.invalid", "ss", "", "kind");
+    for (const struct mb_json_field *f = fields; f->name != NULL; f++) {
+        const char *fault = fault_of(object, f);
+        if (fault != NULL)
+            return mb_refuse(error, "body.invalid", "ss", f->name, fault);
+    }
+    size_t count;
+    struct field *sorted = sorted_fields(object, &count);
+    int err = 0;
+    for (size_t i = 0; err == 0 && i < count; i++) {
+        const char *name = (const char *)sorted[i].key.data;
+        if (!is_known(fields, name))
+            err = mb_refuse(error, "body.invalid", "ss", name, "unknown");
+    }
+    free(sorted);
+    return err;
+}
+
+const char *mb_json_get_text(const json_t *object, const char *name, const char *fallback)
+{
+    const char *text = json_string_value(json_object_get(object, name));
+    return text != NULL ? text : fallback;
+}
+
+int64_t mb_json_get_int(const json_t *object, const char *name, int64_t fallback)
+{
+    const json_t *value = json_object_get(object, name);
+    return json_is_integer(value) ? json_integer_value(value) : fallback;
+}
+
+bool mb_json_get_flag(const json_t *object, const char *name, bool fallback)
+{
+    const json_t *value = json_object_get(object, name);
+    if (json_is_integer(value))
+        return json_integer_value(value) != 0;
+    return json_is_boolean(value) ? json_is_true(value) : fallback;
+}
