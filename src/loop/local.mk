@@ -1,4 +1,11 @@
 libmagicbiz_la_SOURCES += \
+	src/loop/child.c \
+	src/loop/internal.h \
+	src/loop/log.c \
 	src/loop/log.h \
+	src/loop/loop.c \
 	src/loop/loop.h \
+	src/loop/unix.c \
+	src/loop/work.c \
 	$(empty)
+unit_tests += tests/unit/test_log tests/unit/test_loop
