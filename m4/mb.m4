@@ -21,6 +21,22 @@ AC_DEFUN([MB_SANITIZERS], [
   AM_CONDITIONAL([SANITIZED], [test "x$enable_sanitizers" = xyes])
 ])
 
+# MB_FUZZING: --enable-fuzzing builds everything for clang's libFuzzer, whose main() then takes the
+# place of tests/fuzz/driver.c.
+AC_DEFUN([MB_FUZZING], [
+  AC_ARG_ENABLE([fuzzing], [AS_HELP_STRING([--enable-fuzzing], [build the fuzz targets with libFuzzer, ASan and UBSan (needs clang)])])
+  AS_IF([test "x$enable_fuzzing" = xyes], [
+    mb_fuzzer=`$CC -print-file-name=libclang_rt.fuzzer-$host_cpu.a`
+    AS_IF([test ! -f "$mb_fuzzer"],
+          [AC_MSG_ERROR([--enable-fuzzing needs CC=clang and its runtime (Debian: clang libclang-rt-14-dev)])])
+    MB_CFLAGS="$MB_CFLAGS -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
+    MB_CPPFLAGS=""
+    FUZZER_LIBS="$mb_fuzzer -lstdc++ -lm"
+  ])
+  AC_SUBST([FUZZER_LIBS])
+  AM_CONDITIONAL([FUZZING], [test "x$enable_fuzzing" = xyes])
+])
+
 # MB_ED25519_RULE: a fork starts where two replicas disagree on one signature. Refuse a libsodium
 # that does not follow the one rule: it must refuse a mixed-order public key's cofactored-only
 # signature, a small-order key, and S >= L. (Vectors: Chalkias, Garillot, Nikolaenko, "Taming the

@@ -6,7 +6,7 @@ endif
 check_PROGRAMS += $(fuzz_targets)
 noinst_LTLIBRARIES += tests/libsupport.la
 tests_libsupport_la_SOURCES = tests/fuzz/driver.c
-LDADD = tests/libsupport.la libmagicbiz.la $(CMOCKA_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $(CRYPTO_LIBS) \
+LDADD = $(FUZZER_LIBS) tests/libsupport.la libmagicbiz.la $(CMOCKA_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $(CRYPTO_LIBS) \
 	$(EVENT_LIBS) $(SQLITE_LIBS) $(CURL_LIBS) -lpthread
 
 lint_tests = tests/lint/layers tests/lint/banned tests/lint/purity
@@ -15,7 +15,10 @@ quick_tests = $(lint_tests)
 if HAVE_CMOCKA
 quick_tests += $(unit_tests)
 endif
+# libFuzzer's programs run until they are stopped.
+if !FUZZING
 quick_tests += $(fuzz_targets)
+endif
 TESTS += $(quick_tests)
 
 # What every landing runs: lints, units, and a short run of each fuzz target.

@@ -6,3 +6,4 @@ libmagicbiz_la_SOURCES += \
 	src/base/json.c src/base/json.h \
 	src/base/map.c src/base/map.h \
 	$(empty)
+fuzz_targets += tests/fuzz/fuzz_json tests/fuzz/fuzz_encode
