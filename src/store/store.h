@@ -62,6 +62,16 @@ int mb_store_command_find(struct mb_store *s, const struct mb_hash *id, uint64_t
                           uint32_t *index);
 
 /*
+ * A read-only backend on a connection of its own that goes on showing what is committed at the
+ * time of the call, whatever is written meanwhile: for snapshots. One thread at a time may use it,
+ * and it need not be the one that opened it.
+ */
+struct mb_store_reader;
+int mb_store_reader_open(struct mb_store_reader **out, const char *path, struct mb_error *error);
+struct mb_backend mb_store_reader_backend(struct mb_store_reader *r);
+void mb_store_reader_close(struct mb_store_reader *r); /* NULL is fine */
+
+/*
  * Recompute every tree from the state's texts and compare with the pages and with state_root.
  * MB_ECORRUPT (store.root) and the name of the first module that differs.
  */
