@@ -10,17 +10,18 @@
 
 #define MB_HISTORY_PATH_MAX 64
 
-struct mb_hash mb_history_leaf(struct mb_bytes input);                  /* H(0x00 || input) */
+struct mb_hash mb_history_leaf(struct mb_bytes input); /* H(0x00 || input) */
 struct mb_hash mb_history_node(const struct mb_hash *l, const struct mb_hash *r);
 /* MTH over count leaf hashes (already leaf-hashed); of none: H(""). */
 struct mb_hash mb_history_root_of(const struct mb_hash *leaves, size_t count);
-/* PATH(m, D[n]) over leaf hashes in memory; path has room for MB_HISTORY_PATH_MAX; returns its length. */
+/* PATH(m, D[n]) over leaf hashes in memory; path has room for MB_HISTORY_PATH_MAX; returns its
+ * length. */
 size_t mb_history_path_of(const struct mb_hash *leaves, size_t count, size_t m,
                           struct mb_hash *path);
 
 /* The right edge of a growing tree: the roots of its complete subtrees, largest first. */
 struct mb_frontier {
-    uint64_t size; /* leaves */
+    uint64_t size;  /* leaves */
     unsigned count; /* = number of one bits in size */
     struct mb_hash peaks[64];
 };

@@ -31,7 +31,8 @@ struct mb_tree_change {
 };
 
 /* Apply changes (any order; a key at most once; the array is sorted in place); fills *root, the
- * tree's new root, all zero if it is empty. MB_ECORRUPT (state.corrupt) if a page makes no sense. */
+ * tree's new root, all zero if it is empty. MB_ECORRUPT (state.corrupt) if a page makes no sense.
+ */
 int mb_tree_update(const struct mb_tree_io *io, const char *tree, struct mb_tree_change *changes,
                    size_t count, struct mb_hash *root, struct mb_error *error);
 int mb_tree_root(const struct mb_tree_io *io, const char *tree, struct mb_hash *root,
@@ -39,6 +40,14 @@ int mb_tree_root(const struct mb_tree_io *io, const char *tree, struct mb_hash *
 /* Append the proof's part for key_hash in tree: depth:2 || bitmap || siblings || kind:1 [|| …]. */
 int mb_tree_prove(const struct mb_tree_io *io, const char *tree, const struct mb_hash *key_hash,
                   struct mb_buf *part, struct mb_error *error);
+
+/* Recompute tree from the leaves in its pages and compare every node that the pages hold: fills
+ * *root, and visits the leaves in the order of their key_hash until visit returns other than 0,
+ * which is returned. MB_ECORRUPT (state.corrupt) if a page does not match. */
+typedef int mb_tree_visit(void *arg, const struct mb_hash *key_hash,
+                          const struct mb_hash *value_hash);
+int mb_tree_walk(const struct mb_tree_io *io, const char *tree, mb_tree_visit *visit, void *arg,
+                 struct mb_hash *root, struct mb_error *error);
 
 /* node(S, 0) of leaves (key_hash, value_hash) in memory, sorted by key_hash: for whole-module
  * downloads, full checks and tests. */
