@@ -10,7 +10,8 @@ LDADD = $(FUZZER_LIBS) tests/libsupport.la libmagicbiz.la $(CMOCKA_LIBS) $(JANSS
 	$(EVENT_LIBS) $(SQLITE_LIBS) $(CURL_LIBS) -lpthread
 
 lint_tests = tests/lint/layers tests/lint/banned tests/lint/purity
-AM_TESTS_ENVIRONMENT = srcdir='$(abs_srcdir)' builddir='$(abs_builddir)'; export srcdir builddir;
+AM_TESTS_ENVIRONMENT = srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' CC='$(CC)' NM='$(NM)'; \
+	export srcdir builddir CC NM;
 quick_tests = $(lint_tests)
 if HAVE_CMOCKA
 quick_tests += $(unit_tests)
@@ -26,4 +27,6 @@ check-quick: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(quick_tests)'
 .PHONY: check-quick
 
-EXTRA_DIST += $(lint_tests) tests/fuzz/corpus
+EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/lint/purity.sanitizers \
+	tests/fuzz/corpus
+CLEANFILES += crash-fuzz_*
