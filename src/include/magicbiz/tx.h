@@ -77,6 +77,8 @@ struct mb_verb {
     const char *name; /* "vcs.push" */
     enum mb_access access;
     const struct mb_json_field *body; /* checked before apply is called */
+    /* Who else may call it, whatever access says: a repository's maintainers. NULL: nobody. */
+    bool (*may)(struct mb_tx *tx, const char *identity, const json_t *body);
     /* 0 and *result (owned by the caller; NULL stands for {}), or MB_EREFUSED with error filled. */
     int (*apply)(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
                  json_t **result, struct mb_error *error);
