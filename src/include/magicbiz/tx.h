@@ -40,6 +40,12 @@ int mb_tx_scan(struct mb_tx *tx, const char *prefix, const char *after, mb_tx_vi
 /* Run type with body as the organisation at time (ledger seconds) or at the first block after. */
 void mb_tx_due(struct mb_tx *tx, int64_t time, const char *type, const json_t *body);
 
+/* The identity that a key speaks for: its own fingerprint, or the first one where the key came by
+ * org.key.replace. False if the key was itself replaced, and speaks for nobody any more. */
+bool mb_tx_identity(struct mb_tx *tx, const char *fingerprint, char identity[MB_FINGERPRINT_SIZE]);
+/* True if the key speaks for a founder or is a replica: such keys bring no work. */
+bool mb_tx_has_role(struct mb_tx *tx, const char *fingerprint);
+
 struct mb_replica {
     int64_t number;
     struct mb_public_key key;
