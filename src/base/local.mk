@@ -7,3 +7,5 @@ libmagicbiz_la_SOURCES += \
 	src/base/map.c src/base/map.h \
 	$(empty)
 fuzz_targets += tests/fuzz/fuzz_json tests/fuzz/fuzz_encode
+unit_tests += tests/unit/test_bytes tests/unit/test_encode tests/unit/test_error tests/unit/test_hash \
+	tests/unit/test_json tests/unit/test_map
