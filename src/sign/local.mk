@@ -3,3 +3,4 @@ libmagicbiz_la_SOURCES += \
 	src/sign/pushcert.h \
 	src/sign/sshsig.h \
 	$(empty)
+unit_tests += tests/unit/test_ed25519_rule
