@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "base/encode.h"
-#include "base/error.h"
 
 struct mb_sha256 {
     SHA256_CTX ctx;
