@@ -29,7 +29,8 @@ int mb_control_feed(struct mb_control_parser *p, struct mb_bytes bytes,
                     void (*reply)(void *arg, const struct mb_control_reply *r), void *arg,
                     struct mb_error *error);
 
-/* The value of KEY= in a reply's line: a bare word, or a quoted string unquoted (owned), or NULL. */
+/* The value of KEY= in a reply's line: a bare word, or a quoted string unquoted (owned), or NULL.
+ */
 char *mb_control_value(const char *line, const char *key);
 /* Append a quoted string. */
 void mb_control_quote(struct mb_buf *out, struct mb_bytes text);

@@ -1,4 +1,19 @@
 libmagicbiz_la_SOURCES += \
+	src/tor/advice.c \
+	src/tor/auth.c \
+	src/tor/control.c \
 	src/tor/control.h \
+	src/tor/internal.h \
+	src/tor/link.c \
+	src/tor/onion.c \
+	src/tor/onions.c \
+	src/tor/probe.c \
+	src/tor/process.c \
+	src/tor/socks.c \
+	src/tor/tor.c \
 	src/tor/tor.h \
+	src/tor/version.c \
 	$(empty)
+check_PROGRAMS += tests/integration/tor-keeper
+tests_integration_tor_keeper_SOURCES = tests/integration/tor-keeper.c
+tests_integration_tor_keeper_LDADD = libmagicbiz.la

@@ -26,7 +26,7 @@ struct mb_tor_options {
     const char *socks;         /* running: path of its SOCKS Unix socket */
     const char *password_file; /* running, if its control port wants a password; or NULL */
     const char *cookie_file;   /* running, if it is not where PROTOCOLINFO says; or NULL */
-    bool allow_tcp_control;    /* a TCP control port is taken (the CLI on a person's machine, tests) */
+    bool allow_tcp_control; /* a TCP control port is taken (the CLI on a person's machine, tests) */
     void (*changed)(void *arg); /* status changed; on the loop */
     void *arg;
 };
@@ -44,11 +44,11 @@ struct mb_onion_service {
 };
 
 enum mb_tor_state {
-    MB_TOR_DOWN,        /* not connected to a control port */
-    MB_TOR_CONNECTING,  /* authenticating, asking the version */
-    MB_TOR_BOOTSTRAP,   /* connected; percent says how far */
-    MB_TOR_UP,          /* circuits can be built */
-    MB_TOR_REFUSED,     /* this tor cannot be used: error says why */
+    MB_TOR_DOWN,       /* not connected to a control port */
+    MB_TOR_CONNECTING, /* authenticating, asking the version */
+    MB_TOR_BOOTSTRAP,  /* connected; percent says how far */
+    MB_TOR_UP,         /* circuits can be built */
+    MB_TOR_REFUSED,    /* this tor cannot be used: error says why */
 };
 struct mb_onion_status {
     const char *name;
@@ -62,7 +62,7 @@ struct mb_tor_status {
     enum mb_tor_state state;
     int bootstrap_percent;
     char version[32];
-    char warning[256]; /* known-bad version, clock off; or "" */
+    char warning[256];    /* known-bad version, clock off; or "" */
     int64_t clock_skew_s; /* ours minus tor's consensus, 0 if not known */
     unsigned restarts;
     struct mb_error error; /* of the last failure */
