@@ -148,18 +148,14 @@ static void the_shape_depends_on_the_keys_alone(void **state)
     (void)state;
     struct mb_map *up = mb_map_new(), *down = mb_map_new();
     char key[8];
-    for (int i = 0; i < 2000; i++) { /* 0 to 999 stay in both */
+    for (int i = 0; i < 2000; i++) {
         mb_snprintf(key, sizeof key, "%04d", i);
         mb_map_put(up, key, "", 0);
-        mb_snprintf(key, sizeof key, "%04d", 999 - i);
-        if (i < 1000)
-            mb_map_put(down, key, "", 0);
     }
-    for (int i = 1000; i < 2000; i++) {
-        mb_snprintf(key, sizeof key, "%04d", 1000 + (i * 7) % 1000);
+    for (int i = 0; i < 2000; i += 2) {
+        mb_snprintf(key, sizeof key, "%04d", i);
         assert_true(mb_map_remove(up, key));
-        mb_snprintf(key, sizeof key, "%04d", (i * 3) % 1000);
-        assert_true(mb_map_remove(down, key));
+        mb_snprintf(key, sizeof key, "%04d", 1999 - i);
         mb_map_put(down, key, "", 0);
     }
     assert_int_equal(mb_map_count(up), 1000);
