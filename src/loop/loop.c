@@ -139,6 +139,7 @@ static struct event_base *base_new(void)
 struct mb_loop *mb_loop_new(void)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);
     struct mb_loop *l = mb_calloc(1, sizeof *l);
     l->base = base_new();
     must(pthread_mutex_init(&l->lock, NULL) == 0, "pthread_mutex_init");

@@ -13,7 +13,7 @@
 
 struct mb_loop;
 
-/* SIGPIPE is ignored from then on. */
+/* SIGPIPE and SIGXFSZ are ignored from then on: writes say so instead. */
 struct mb_loop *mb_loop_new(void);
 void mb_loop_free(struct mb_loop *l); /* after everything made on it has been freed */
 /* Run until mb_loop_stop(), which is for the loop's thread (others post it). */

@@ -19,9 +19,10 @@ enum mb_archive_kind {
 struct mb_archive;
 
 /*
- * Open the archive in folder dir (made if missing). Files are archive-<first slot, 20 digits>, at most 64 MiB each, with an index
- * (slot → offset) kept in memory sparsely or in side files that can be rebuilt. A torn tail is cut
- * (the log still has those slots); a bad record elsewhere: MB_ECORRUPT, code archive.corrupt.
+ * Open the archive in folder dir (made if missing). Files are archive-<first slot, 20 digits>, at
+ * most 64 MiB each, with an index (slot → offset) kept in memory sparsely or in side files that can
+ * be rebuilt. A torn tail is cut (the log still has those slots); a bad record elsewhere:
+ * MB_ECORRUPT, code archive.corrupt.
  */
 int mb_archive_open(struct mb_archive **out, const char *dir, struct mb_error *error);
 void mb_archive_close(struct mb_archive *a); /* syncs */

@@ -1,4 +1,14 @@
 libmagicbiz_la_SOURCES += \
 	src/wal/archive.h \
+	src/wal/crc32c.c \
+	src/wal/crc32c.h \
+	src/wal/file.c \
+	src/wal/internal.h \
+	src/wal/recover.c \
+	src/wal/segment.c \
+	src/wal/segment.h \
+	src/wal/wal.c \
 	src/wal/wal.h \
 	$(empty)
+unit_tests += tests/unit/test_wal
+fuzz_targets += tests/fuzz/fuzz_wal_segment

@@ -30,24 +30,28 @@ struct mb_wal_options {
     size_t segment_bytes; /* 0: 16 MiB; segments are preallocated and used again */
     /* Called for each record found when opening, oldest first. Nonzero stops, and is returned. */
     int (*replay)(void *arg, const struct mb_wal_record *record);
-    /* The disk failed (fsync errors are never retried): the replica must stop. On the loop. */
+    /* The disk failed (fsync errors are never retried): the replica must stop. On the loop, once;
+     * what was appended and is not yet durable never will be. Codes: wal.full, wal.io. */
     void (*failed)(void *arg, const struct mb_error *error);
     void *arg;
 };
 
 /*
  * Open the log in folder dir (made if missing). MB_ECORRUPT, code wal.corrupt, text naming file,
- * offset, slot and what to do; a torn tail is dropped with a log line that says how many bytes.
+ * offset, the slot before the damage, and what to do; a torn tail is dropped with a log line that
+ * says how many bytes. MB_EIO: wal.full, wal.io, or wal.locked if another process has it open.
  */
 int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
                 const struct mb_wal_options *options, struct mb_error *error);
 /* Append records (copied) as part of the next batch; durable(arg) is called on the loop's thread
- * after the batch's fdatasync, in the order of appends. */
+ * after the batch's fdatasync, in the order of appends; NULL is fine. The records of one append
+ * stay together: after a crash all of them are there, or none. Slots need not be in order. */
 void mb_wal_append(struct mb_wal *w, const struct mb_wal_record *records, size_t count,
                    void (*durable)(void *arg), void *arg);
 /* Everything about slots <= slot is durable elsewhere: segments below may be used again. */
 void mb_wal_release(struct mb_wal *w, uint64_t slot);
-/* Waits for what was appended; durable callbacks that are due are called. NULL is fine. */
+/* Waits for what was appended; durable callbacks that are due are called. May be called from one of
+ * the callbacks. NULL is fine. */
 void mb_wal_close(struct mb_wal *w);
 
 struct mb_wal_stats {

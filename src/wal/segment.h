@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The bytes of a segment of the log. Integers are big-endian. A segment is a row of blocks of
+ * 4,096 bytes; the first holds its header, and every batch begins on a block of its own (measured:
+ * an fdatasync costs the same for 500 bytes as for 4,096, and what is durable is never written
+ * again with the batch behind it).
+ *
+ *   segment = magic:8 || crc:4 || salt:8 || sequence:8 || oldest:8 || first:8 || previous:4 ||
+ *             bytes:8
+ *   batch   = magic:4 || crc:4 || salt:8 || sequence:8 || previous:4 || body:4 || bytes:4 ||
+ *             count:4 || durable:8 || next:8 || record* || zeros to the end of the block
+ *   record  = crc:4 || bytes:4 || kind:1 || slot:8 || payload
+ *
+ * crc is CRC-32C of what follows it in its own header (a record's: and of its payload); body is
+ * CRC-32C of the records' crc fields one after another; previous is the crc field of the batch
+ * before, in whatever segment; so each batch vouches for all before it. salt is random for each use
+ * of a segment's file: it tells batches from what an earlier use left behind, and from look-alikes
+ * inside of payloads. A batch without records is a mark: it makes known that the batch before it
+ * was durable; with next, it also ends its segment, and names the one that goes on.
+ */
+#ifndef MB_WAL_SEGMENT_H
+#define MB_WAL_SEGMENT_H
+
+#include "base/bytes.h"
+
+#define WAL_BLOCK         4096u
+#define WAL_BATCH_HEADER  56u
+#define WAL_RECORD_HEADER 17u
+
+struct wal_segment {
+    uint64_t salt;
+    uint64_t sequence; /* 1, 2, …: also its file's name */
+    uint64_t oldest;   /* segments before this one are not needed any more */
+    uint64_t first;    /* sequence of its first batch */
+    uint32_t previous; /* crc of the batch before that */
+    uint64_t bytes;    /* of the whole file */
+};
+/* Fill block (WAL_BLOCK bytes). */
+void wal_segment_write(uint8_t *block, const struct wal_segment *s);
+/* False if this is no header. */
+bool wal_segment_read(struct wal_segment *s, struct mb_bytes block);
+
+struct wal_batch {
+    uint64_t salt, sequence;
+    uint32_t previous, body, bytes, count;
+    uint64_t durable; /* the newest slot that was durable before it */
+    uint64_t next;    /* the segment that goes on, or 0 */
+    uint32_t crc;     /* its own: computed by wal_batch_write, read by wal_batch_read */
+};
+/* Fill the first WAL_BATCH_HEADER bytes of block. */
+void wal_batch_write(uint8_t *block, struct wal_batch *b);
+/* Read the header at the start of bytes. False if there is none of the segment with that salt, or
+ * if the batch would not fit into bytes. The body is not looked at. */
+bool wal_batch_read(struct wal_batch *b, uint64_t salt, struct mb_bytes bytes);
+/* What the batch takes in its segment: whole blocks. */
+uint64_t wal_batch_space(uint32_t record_bytes);
+
+struct wal_record {
+    uint8_t kind;
+    uint64_t slot;
+    uint32_t crc;
+    struct mb_bytes payload; /* borrowed */
+};
+/* Fill out with the header of a record, and return its crc. */
+uint32_t wal_record_write(uint8_t out[WAL_RECORD_HEADER], uint8_t kind, uint64_t slot,
+                          struct mb_bytes payload);
+/* Take one record; false if it is cut short or its crc is wrong: c is where it was then. */
+bool wal_record_read(struct wal_record *r, struct mb_cursor *c);
+
+/* Add a record's crc to the body's (0 to begin). */
+uint32_t wal_body_add(uint32_t body, uint32_t record_crc);
+/* Check all records of a batch against its header; *bad is the offset in the batch of the first
+ * that does not hold (the batch's header if the records hold but are not those meant). */
+bool wal_batch_check(const struct wal_batch *b, struct mb_bytes bytes, size_t *bad);
+
+/* How the batches of a segment end. */
+enum wal_end {
+    WAL_END_CLEAN,   /* nothing was begun behind the last batch */
+    WAL_END_TORN,    /* the last batch was not written whole */
+    WAL_END_NEXT,    /* it goes on in segment next */
+    WAL_END_DAMAGED, /* see offset and what */
+    WAL_END_STOPPED, /* the visitor said so */
+};
+struct wal_scan {
+    /* In: what the first batch has to be. Out: what the next has to be. */
+    uint64_t sequence;
+    uint32_t previous;
+    /* Out. */
+    uint64_t next;
+    uint64_t offset; /* where the end, or the damage, is */
+    uint64_t torn;   /* bytes of the batch that was not written whole */
+    uint64_t slot;   /* in and out: the greatest slot so far */
+    bool marked;     /* the last batch was a mark */
+    const char *what;
+    int stopped; /* what the visitor returned */
+};
+/*
+ * Walk the batches of one whole segment. visit (may be NULL) is called for each record of whole
+ * batches in order; nonzero stops. A pure function of its input.
+ */
+enum wal_end wal_segment_scan(struct wal_scan *scan, const struct wal_segment *s,
+                              struct mb_bytes bytes,
+                              int (*visit)(void *arg, const struct wal_record *r), void *arg);
+
+#endif

@@ -1,0 +1,452 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Appending. The loop's thread adds records to the pending batch; the writing thread takes it as
+ * soon as the batch before it is durable (group commit), and posts the calls that are due.
+ */
+#include "config.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "loop/log.h"
+#include "wal/internal.h"
+
+#define IDLE_MARK_MS 100
+#define KEEP_BYTES   (1u << 20) /* of memory for a batch, between batches */
+
+void wal_live_add(struct mb_wal *w, uint64_t sequence, uint64_t slot)
+{
+    pthread_mutex_lock(&w->lock);
+    w->live = mb_realloc(w->live, (w->stats.segments + 1) * sizeof *w->live);
+    w->live[w->stats.segments++] = (struct wal_live){.sequence = sequence, .slot = slot};
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void pending_reset(struct wal_pending *p)
+{
+    if (p->area.cap > KEEP_BYTES)
+        wal_area_clear(&p->area);
+    p->area.len = 0;
+    wal_area_reserve(&p->area, WAL_BLOCK);
+    p->area.len = WAL_BATCH_HEADER;
+    p->body = p->count = 0;
+    p->slot = 0;
+    p->calls.count = 0;
+}
+
+static void calls_add(struct wal_calls *c, const struct wal_call *calls, size_t count)
+{
+    if (c->cap - c->count < count) {
+        c->cap = 2 * (c->count + count);
+        c->of = mb_realloc(c->of, c->cap * sizeof *c->of);
+    }
+    if (count > 0)
+        memcpy(c->of + c->count, calls, count * sizeof *calls);
+    c->count += count;
+}
+
+/* The oldest segment that is needed, if the next one is made now. The lock is held. */
+static uint64_t oldest_needed(const struct mb_wal *w)
+{
+    unsigned i = 0;
+    while (i + 1 < w->stats.segments && w->live[i].slot <= w->released)
+        i++;
+    return w->live[i].sequence;
+}
+
+/* Write one batch; area begins with room for its header, and is padded here. */
+static int put_batch(struct mb_wal *w, struct wal_area *area, struct wal_batch *b,
+                     struct mb_error *error)
+{
+    uint64_t space = wal_batch_space((uint32_t)(area->len - WAL_BATCH_HEADER));
+    size_t pad = (size_t)space - area->len;
+    wal_area_reserve(area, pad);
+    memset(area->data + area->len, 0, pad);
+    b->salt = w->segment.salt;
+    b->sequence = w->sequence;
+    b->previous = w->previous;
+    b->bytes = (uint32_t)(area->len - WAL_BATCH_HEADER);
+    b->durable = w->durable_slot;
+    wal_batch_write(area->data, b);
+    int rc = wal_write(w, w->fd, area->data, (size_t)space, w->offset, error);
+    if (rc == 0)
+        rc = wal_sync(w, w->fd, error);
+    if (rc != 0)
+        return rc;
+    w->offset += space;
+    w->sequence++;
+    w->previous = b->crc;
+    w->marked = b->count == 0;
+    return 0;
+}
+
+static int put_mark(struct mb_wal *w, uint64_t next, struct mb_error *error)
+{
+    struct wal_area area = {0};
+    wal_area_reserve(&area, WAL_BLOCK);
+    area.len = WAL_BATCH_HEADER;
+    struct wal_batch b = {.next = next};
+    int rc = put_batch(w, &area, &b, error);
+    wal_area_clear(&area);
+    return rc;
+}
+
+/* The crc that the mark which ends this segment is going to have. */
+static uint32_t crc_of_end(const struct mb_wal *w)
+{
+    uint8_t block[WAL_BATCH_HEADER];
+    struct wal_batch b = {.salt = w->segment.salt,
+                          .sequence = w->sequence,
+                          .previous = w->previous,
+                          .durable = w->durable_slot,
+                          .next = w->segment.sequence + 1};
+    wal_batch_write(block, &b);
+    return b.crc;
+}
+
+/* Go on in a new segment with room for a batch of space bytes. It is made durable first, and only
+ * then the old one says that it goes on there: nothing that can be missed is ever missing. */
+static int next_segment(struct mb_wal *w, uint64_t space, struct mb_error *error)
+{
+    pthread_mutex_lock(&w->lock);
+    struct wal_segment s = {.sequence = w->segment.sequence + 1,
+                            .oldest = oldest_needed(w),
+                            .first = w->sequence + 1,
+                            .bytes = w->options.segment_bytes};
+    pthread_mutex_unlock(&w->lock);
+    uint64_t least = space + 2 * WAL_BLOCK; /* its header, and its own end */
+    if (s.bytes < least)
+        s.bytes = least;
+    s.previous = crc_of_end(w);
+    int fd = wal_segment_make(w, &s, error);
+    if (fd < 0)
+        return fd;
+    int rc = put_mark(w, s.sequence, error);
+    if (rc != 0) {
+        close(fd);
+        return rc;
+    }
+    close(w->fd);
+    w->fd = fd;
+    w->segment = s;
+    w->offset = WAL_BLOCK;
+
+    wal_live_add(w, s.sequence, 0);
+    unsigned old = 0;
+    for (; w->live[old].sequence < s.oldest; old++) /* this thread alone changes live */
+        wal_segment_retire(w, w->live[old].sequence);
+    pthread_mutex_lock(&w->lock);
+    w->stats.segments -= old;
+    memmove(w->live, w->live + old, w->stats.segments * sizeof *w->live);
+    pthread_mutex_unlock(&w->lock);
+    return 0;
+}
+
+/* Room for space bytes, and behind them for the mark that ends the segment. */
+static int make_room(struct mb_wal *w, uint64_t space, struct mb_error *error)
+{
+    if (w->offset + space + WAL_BLOCK <= w->segment.bytes)
+        return 0;
+    return next_segment(w, space, error);
+}
+
+static int put_pending(struct mb_wal *w, struct wal_pending *p, struct mb_error *error)
+{
+    uint64_t space = wal_batch_space((uint32_t)(p->area.len - WAL_BATCH_HEADER));
+    struct wal_batch b = {.body = p->body, .count = p->count};
+    int rc = make_room(w, space, error);
+    if (rc == 0)
+        rc = put_batch(w, &p->area, &b, error);
+    if (rc == 0 && p->slot > w->durable_slot)
+        w->durable_slot = p->slot;
+    return rc;
+}
+
+/* A batch that nothing follows could be taken for a torn one if it is damaged. */
+static int put_idle_mark(struct mb_wal *w, struct mb_error *error)
+{
+    int rc = make_room(w, WAL_BLOCK, error);
+    return rc == 0 && !w->marked ? put_mark(w, 0, error) : rc;
+}
+
+static void on_posted(void *arg);
+
+/* The lock is held. */
+static void post(struct mb_wal *w)
+{
+    if (w->posted)
+        return;
+    w->posted = true;
+    mb_loop_post(w->loop, on_posted, w);
+}
+
+/* The lock is held. */
+static void fail(struct mb_wal *w, const struct mb_error *error)
+{
+    mb_log(MB_LOG_ERROR, "wal", "failed", "code=%s", error->code);
+    w->failed = true;
+    w->error = *error;
+    post(w);
+}
+
+/* The lock is held. */
+static void finish_batch(struct mb_wal *w, const struct wal_pending *p)
+{
+    w->stats.batches++;
+    w->stats.records += p->count;
+    w->stats.bytes += p->area.len;
+    struct wal_live *now = &w->live[w->stats.segments - 1];
+    if (p->slot > now->slot)
+        now->slot = p->slot;
+    calls_add(&w->due, p->calls.of, p->calls.count);
+    if (p->calls.count > 0)
+        post(w);
+}
+
+/* Wait for something to write; false if it is time for a mark. The lock is held. */
+static bool wait_for_work(struct mb_wal *w)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += IDLE_MARK_MS * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    int rc = 0;
+    while (rc == 0 && w->pending.area.len == WAL_BATCH_HEADER && w->pending.calls.count == 0 &&
+           !w->closing)
+        rc = w->marked ? pthread_cond_wait(&w->wake, &w->lock)
+                       : pthread_cond_timedwait(&w->wake, &w->lock, &until);
+    return w->pending.area.len > WAL_BATCH_HEADER || w->pending.calls.count > 0;
+}
+
+static void *write_batches(void *arg)
+{
+    struct mb_wal *w = arg;
+    struct mb_error error;
+    struct wal_pending mine = {0};
+    pending_reset(&mine);
+    pthread_mutex_lock(&w->lock);
+    while (!w->failed) {
+        bool work = wait_for_work(w);
+        if (work) {
+            struct wal_pending taken = w->pending;
+            w->pending = mine;
+            mine = taken;
+        } else if (w->marked) {
+            break; /* closing */
+        }
+        pthread_mutex_unlock(&w->lock);
+        int rc = work ? put_pending(w, &mine, &error) : put_idle_mark(w, &error);
+        pthread_mutex_lock(&w->lock);
+        if (rc != 0)
+            fail(w, &error);
+        else if (work)
+            finish_batch(w, &mine);
+        pending_reset(&mine);
+    }
+    pthread_mutex_unlock(&w->lock);
+    wal_area_clear(&mine.area);
+    free(mine.calls.of);
+    return NULL;
+}
+
+static void call_due(struct mb_wal *w)
+{
+    while (w->next_call < w->calling.count) {
+        struct wal_call c = w->calling.of[w->next_call++];
+        if (c.durable != NULL)
+            c.durable(c.arg); /* may close w, which then calls the rest */
+    }
+}
+
+/* Call what is due; true if the log has failed behind that. */
+static bool call_all(struct mb_wal *w)
+{
+    call_due(w);
+    pthread_mutex_lock(&w->lock);
+    struct wal_calls empty = w->calling;
+    w->calling = w->due;
+    w->next_call = 0;
+    empty.count = 0;
+    w->due = empty;
+    bool failed = w->failed;
+    pthread_mutex_unlock(&w->lock);
+    call_due(w);
+    return failed;
+}
+
+static void close_files(const struct mb_wal *w)
+{
+    if (w->fd >= 0)
+        close(w->fd);
+    if (w->dir_fd >= 0)
+        close(w->dir_fd);
+}
+
+static void release(struct mb_wal *w)
+{
+    pthread_mutex_destroy(&w->lock);
+    pthread_cond_destroy(&w->wake);
+    wal_area_clear(&w->pending.area);
+    free(w->pending.calls.of);
+    free(w->calling.of);
+    free(w->due.of);
+    free(w->live);
+    free(w->dir);
+    free(w);
+}
+
+static void on_posted(void *arg)
+{
+    struct mb_wal *w = arg;
+    pthread_mutex_lock(&w->lock);
+    w->posted = false;
+    pthread_mutex_unlock(&w->lock);
+    w->in_callback = true;
+    bool failed = !w->closed && call_all(w);
+    if (failed && !w->closed && !w->told_failure) {
+        w->told_failure = true;
+        if (w->options.failed != NULL)
+            w->options.failed(w->options.arg, &w->error);
+    }
+    w->in_callback = false;
+    if (w->closed && !w->posted)
+        release(w);
+}
+
+static int open_dir(struct mb_wal *w, struct mb_error *error)
+{
+    bool made = mkdir(w->dir, 0700) == 0;
+    w->dir_fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int parent = made && w->dir_fd >= 0 ? openat(w->dir_fd, "..", O_RDONLY | O_CLOEXEC) : -1;
+    bool ok = w->dir_fd >= 0 && (!made || (parent >= 0 && fsync(parent) == 0));
+    int rc = ok ? 0
+                : mb_fail(error, MB_EIO, "wal.io", "the folder %s cannot be used: %s", w->dir,
+                          strerror(errno));
+    if (parent >= 0)
+        close(parent);
+    if (rc == 0 && flock(w->dir_fd, LOCK_EX | LOCK_NB) != 0)
+        rc = mb_fail(error, MB_EIO, "wal.locked",
+                     "the log in %s is in use: is another daemon running there?", w->dir);
+    return rc;
+}
+
+static void init_locks(struct mb_wal *w)
+{
+    pthread_condattr_t monotonic;
+    if (pthread_condattr_init(&monotonic) != 0 ||
+        pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) != 0 ||
+        pthread_cond_init(&w->wake, &monotonic) != 0 || pthread_mutex_init(&w->lock, NULL) != 0)
+        abort();
+    pthread_condattr_destroy(&monotonic);
+}
+
+static int start_thread(struct mb_wal *w, struct mb_error *error)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&w->thread, NULL, write_batches, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err == 0)
+        return 0;
+    return mb_fail(error, MB_EIO, "wal.io", "no thread for the log: %s", strerror(err));
+}
+
+int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
+                const struct mb_wal_options *options, struct mb_error *error)
+{
+    struct mb_wal *w = mb_calloc(1, sizeof *w);
+    w->loop = loop;
+    w->dir = mb_strdup(dir);
+    w->options = *options;
+    if (w->options.segment_bytes == 0)
+        w->options.segment_bytes = WAL_SEGMENT_DEFAULT;
+    w->options.segment_bytes = (w->options.segment_bytes + WAL_BLOCK - 1) / WAL_BLOCK * WAL_BLOCK;
+    w->dir_fd = w->fd = -1;
+    init_locks(w);
+    pending_reset(&w->pending);
+    int rc = open_dir(w, error);
+    if (rc == 0)
+        rc = wal_recover(w, error);
+    if (rc == 0)
+        rc = start_thread(w, error);
+    if (rc != 0) {
+        close_files(w);
+        release(w);
+        return rc;
+    }
+    *out = w;
+    return 0;
+}
+
+static void add_record(struct wal_pending *p, const struct mb_wal_record *r)
+{
+    if (r->payload.len > MB_WAL_RECORD_MAX)
+        abort(); /* the caller's mistake: values are bounded long before */
+    struct wal_area *a = &p->area;
+    wal_area_reserve(a, WAL_RECORD_HEADER + r->payload.len);
+    uint32_t crc = wal_record_write(a->data + a->len, r->kind, r->slot, r->payload);
+    a->len += WAL_RECORD_HEADER;
+    if (r->payload.len > 0)
+        memcpy(a->data + a->len, r->payload.data, r->payload.len);
+    a->len += r->payload.len;
+    p->body = wal_body_add(p->body, crc);
+    p->count++;
+    if (r->slot > p->slot)
+        p->slot = r->slot;
+}
+
+void mb_wal_append(struct mb_wal *w, const struct mb_wal_record *records, size_t count,
+                   void (*durable)(void *arg), void *arg)
+{
+    struct wal_call call = {.durable = durable, .arg = arg};
+    pthread_mutex_lock(&w->lock);
+    if (!w->failed) {
+        for (size_t i = 0; i < count; i++)
+            add_record(&w->pending, &records[i]);
+        calls_add(&w->pending.calls, &call, 1);
+        pthread_cond_signal(&w->wake);
+    }
+    pthread_mutex_unlock(&w->lock);
+}
+
+void mb_wal_release(struct mb_wal *w, uint64_t slot)
+{
+    pthread_mutex_lock(&w->lock);
+    if (slot > w->released)
+        w->released = slot;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void mb_wal_close(struct mb_wal *w)
+{
+    if (w == NULL)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->closing = true;
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+    pthread_join(w->thread, NULL);
+    close_files(w);
+    call_all(w);
+    w->closed = true;
+    if (!w->posted && !w->in_callback) /* else on_posted does it */
+        release(w);
+}
+
+struct mb_wal_stats mb_wal_stats(const struct mb_wal *w)
+{
+    struct mb_wal *m = (struct mb_wal *)w; /* to take the lock */
+    pthread_mutex_lock(&m->lock);
+    struct mb_wal_stats s = m->stats;
+    pthread_mutex_unlock(&m->lock);
+    return s;
+}
