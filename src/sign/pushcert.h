@@ -18,11 +18,11 @@ struct mb_ref_update {
     char *ref;
 };
 struct mb_pushcert {
-    char *pusher;            /* the line's text: identity, seconds and zone */
-    int64_t pusher_time;     /* seconds of that line */
-    char pusher_zone[6];     /* "+0000" */
-    char *pushee, *nonce;    /* "" where the line is missing */
-    char **options;          /* push options, at most MB_PUSHCERT_OPTIONS_MAX of ≤ 1,024 bytes */
+    char *pusher;         /* the line's text: identity, seconds and zone */
+    int64_t pusher_time;  /* seconds of that line */
+    char pusher_zone[6];  /* "+0000" */
+    char *pushee, *nonce; /* "" where the line is missing */
+    char **options;       /* push options, at most MB_PUSHCERT_OPTIONS_MAX of ≤ 1,024 bytes */
     size_t option_count;
     struct mb_ref_update *updates;
     size_t update_count;

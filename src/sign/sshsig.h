@@ -8,7 +8,7 @@
 
 #include "sign/key.h"
 
-#define MB_SSHSIG_MAX       1024 /* a binary SSHSIG is never longer here */
+#define MB_SSHSIG_MAX           1024 /* a binary SSHSIG is never longer here */
 #define MB_SSHSIG_NAMESPACE_MAX 64
 
 struct mb_sshsig {
