@@ -30,3 +30,10 @@ check-quick: all
 EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/lint/purity.sanitizers \
 	tests/fuzz/corpus
 CLEANFILES += crash-fuzz_*
+
+# Speed and memory: lines "name value unit".
+EXTRA_PROGRAMS = $(bench_programs)
+bench: $(bench_programs)
+	@for b in $(bench_programs); do ./$$b || exit 1; done
+.PHONY: bench
+CLEANFILES += $(bench_programs)

@@ -12,12 +12,14 @@
 struct mb_store;
 
 /*
- * Open (or make) DIR/store.db. A file that SQLite finds malformed or that has another format:
+ * Open (or make) the file at path. A file that SQLite finds malformed or that has another format:
  * MB_ECORRUPT, code store.corrupt; its text names the file and says what to do.
  */
 int mb_store_open(struct mb_store **out, const char *path, struct mb_error *error);
 void mb_store_close(struct mb_store *s); /* rolls back what is not committed; NULL is fine */
 
+/* commit fails, and nothing is committed, if an operation of the backend failed since begin; its
+ * error is that operation's. A full disk is MB_EIO (store.io), and the text says so. */
 int mb_store_begin(struct mb_store *s, struct mb_error *error);
 int mb_store_commit(struct mb_store *s, struct mb_error *error);
 void mb_store_rollback(struct mb_store *s);
@@ -34,9 +36,9 @@ struct mb_backend mb_store_backend(struct mb_store *s);
  */
 int mb_store_mark_checkpoint(struct mb_store *s, uint64_t slot, struct mb_error *error);
 /*
- * A read-only backend that shows state and pages (nothing else) as of a kept checkpoint; fills
- * *view; MB_ENOENT (state.pruned) if slot is not kept. Valid until slot is forgotten: reads then
- * give MB_ENOENT. Free with mb_store_view_free.
+ * A read-only backend that shows state and pages as of a kept checkpoint (get, seek and page_load;
+ * its other operations are NULL); fills *view; MB_ENOENT (state.pruned) if slot is not kept. Valid
+ * until slot is forgotten: reads then give MB_ENOENT. Free with mb_store_view_free.
  */
 struct mb_store_view;
 int mb_store_view_new(struct mb_store_view **out, struct mb_store *s, uint64_t slot,
@@ -46,12 +48,15 @@ struct mb_backend mb_store_view_backend(struct mb_store_view *v);
 /*
  * The next key of module after `after` ("" for the first) that changed in a block > since (0: every
  * key that is there), with its text at the view's checkpoint: 1, key appended, value appended and
- * *present set; 0 at the end. Deletions are remembered for `keep` slots, see forget.
+ * *present set; 0 at the end. What changed is remembered until it is forgotten, see below; a key
+ * that came and went in between is shown as deleted. Walked in order, a walk costs as much as is
+ * remembered since `since` for each 1,000 keys.
  */
 int mb_store_view_changed(struct mb_store_view *v, const char *module, uint64_t since,
                           const char *after, struct mb_buf *key, struct mb_buf *value,
                           bool *present);
-/* Forget deletions in blocks <= slot; mb_store_forgotten() is the newest slot so forgotten. */
+/* Forget what changed in blocks <= slot, deletions with it; mb_store_forgotten() is the newest slot
+ * so forgotten, before which `since` must not reach. */
 int mb_store_forget_deletions(struct mb_store *s, uint64_t slot, struct mb_error *error);
 uint64_t mb_store_forgotten(struct mb_store *s);
 
@@ -64,7 +69,7 @@ int mb_store_command_find(struct mb_store *s, const struct mb_hash *id, uint64_t
 /*
  * A read-only backend on a connection of its own that goes on showing what is committed at the
  * time of the call, whatever is written meanwhile: for snapshots. One thread at a time may use it,
- * and it need not be the one that opened it.
+ * and it need not be the one that opened it. SQLite's write-ahead log grows while one is open.
  */
 struct mb_store_reader;
 int mb_store_reader_open(struct mb_store_reader **out, const char *path, struct mb_error *error);
@@ -78,7 +83,8 @@ void mb_store_reader_close(struct mb_store_reader *r); /* NULL is fine */
 int mb_store_verify(struct mb_store *s, const struct mb_hash *state_root, struct mb_error *error);
 
 /* Move what is committed from SQLite's write-ahead log into the file, and fsync both: called on a
- * worker thread with its own connection, never on the commit path. */
+ * worker thread with its own connection, never on the commit path. Commits do it themselves only
+ * when the log has passed 64 MiB. */
 int mb_store_settle(const char *path, struct mb_error *error);
 
 #endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "store/sql.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+const char *const mb_store_tables[] = {"state",   "page",    "old_state", "old_page",
+                                       "changed", "history", "seen",      "meta",
+                                       "command", "mark",    NULL};
+
+const char mb_store_schema[] =
+    "CREATE TABLE state(key TEXT PRIMARY KEY, mark INTEGER NOT NULL, text TEXT NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE page(tree TEXT, id BLOB, mark INTEGER NOT NULL, page BLOB NOT NULL,"
+    " PRIMARY KEY(tree, id)) STRICT, WITHOUT ROWID;"
+    /* With a rowid, so that copies are appended and their order costs but a small index. */
+    "CREATE TABLE old_state(checkpoint INTEGER, key TEXT, text TEXT, PRIMARY KEY(checkpoint, key))"
+    " STRICT;"
+    "CREATE TABLE old_page(checkpoint INTEGER, tree TEXT, id BLOB, page BLOB,"
+    " PRIMARY KEY(checkpoint, tree, id)) STRICT;"
+    "CREATE TABLE changed(slot INTEGER, key TEXT, PRIMARY KEY(slot, key)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE history(level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY(level, idx))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE seen(n INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE, slot INTEGER NOT NULL,"
+    " idx INTEGER NOT NULL, hour INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX seen_hour ON seen(hour);"
+    "CREATE TABLE meta(name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE command(id BLOB PRIMARY KEY, slot INTEGER NOT NULL, idx INTEGER NOT NULL)"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE mark(name TEXT PRIMARY KEY, slot INTEGER NOT NULL) STRICT, WITHOUT ROWID;";
+
+const char *const mb_store_sql[SQL_COUNT] = {
+    [SQL_READ] = "BEGIN",
+    [SQL_BEGIN] = "BEGIN IMMEDIATE",
+    [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
+    [SQL_STATE_GET] = "SELECT text FROM state WHERE key = ?1",
+    [SQL_STATE_SEEK] = "SELECT key, text FROM state WHERE key >= ?1 ORDER BY key LIMIT 1",
+    [SQL_STATE_KEEP] =
+        "INSERT OR IGNORE INTO old_state SELECT ?1, ?2, (SELECT text FROM state WHERE key = ?2)"
+        " WHERE NOT EXISTS (SELECT 1 FROM state WHERE key = ?2 AND mark >= ?1)",
+    [SQL_STATE_PUT] = "INSERT OR REPLACE INTO state VALUES (?2, ?1, ?3)",
+    [SQL_STATE_DELETE] = "DELETE FROM state WHERE key = ?1",
+    [SQL_CHANGED_ADD] = "INSERT OR IGNORE INTO changed VALUES (?1, ?2)",
+    [SQL_CHANGED_LIST] = "SELECT key FROM changed WHERE slot > ?1 AND slot <= ?2 AND key > ?3"
+                         " AND key < ?4 ORDER BY key LIMIT ?5",
+    [SQL_CHANGED_FORGET] = "DELETE FROM changed WHERE slot <= ?1",
+    [SQL_PAGE_GET] = "SELECT page FROM page WHERE tree = ?1 AND id = ?2",
+    [SQL_PAGE_KEEP] =
+        "INSERT OR IGNORE INTO old_page"
+        " SELECT ?1, ?2, ?3, (SELECT page FROM page WHERE tree = ?2 AND id = ?3)"
+        " WHERE NOT EXISTS (SELECT 1 FROM page WHERE tree = ?2 AND id = ?3 AND mark >= ?1)",
+    [SQL_PAGE_PUT] = "INSERT OR REPLACE INTO page VALUES (?2, ?3, ?1, ?4)",
+    [SQL_PAGE_DELETE] = "DELETE FROM page WHERE tree = ?1 AND id = ?2",
+    [SQL_OLD_STATE_GET] = "SELECT text FROM old_state WHERE checkpoint = ?1 AND key = ?2",
+    [SQL_OLD_STATE_SEEK] = "SELECT key FROM old_state WHERE checkpoint = ?1 AND key >= ?2"
+                           " ORDER BY key LIMIT 1",
+    [SQL_OLD_STATE_FORGET] = "DELETE FROM old_state WHERE checkpoint < ?1",
+    [SQL_OLD_PAGE_GET] = "SELECT page FROM old_page WHERE checkpoint = ?1 AND tree = ?2"
+                         " AND id = ?3",
+    [SQL_OLD_PAGE_FORGET] = "DELETE FROM old_page WHERE checkpoint < ?1",
+    [SQL_MARK_GET] = "SELECT slot FROM mark WHERE name = ?1",
+    [SQL_MARK_PUT] = "INSERT OR REPLACE INTO mark VALUES (?1, ?2)",
+    [SQL_HISTORY_GET] = "SELECT hash FROM history WHERE level = ?1 AND idx = ?2",
+    [SQL_HISTORY_PUT] = "INSERT OR REPLACE INTO history VALUES (?1, ?2, ?3)",
+    [SQL_SEEN_FIND] = "SELECT id, slot, idx, hour FROM seen WHERE id = ?1",
+    [SQL_SEEN_ADD] = "INSERT INTO seen(id, slot, idx, hour) VALUES (?1, ?2, ?3, ?4)",
+    [SQL_SEEN_DROP] = "DELETE FROM seen WHERE hour <= ?1",
+    [SQL_SEEN_LIST] = "SELECT id, slot, idx, hour FROM seen WHERE hour = ?1 ORDER BY n",
+    [SQL_SEEN_HOUR] = "SELECT hour FROM seen WHERE hour >= ?1 ORDER BY hour LIMIT 1",
+    [SQL_META_GET] = "SELECT value FROM meta WHERE name = ?1",
+    [SQL_META_PUT] = "INSERT OR REPLACE INTO meta VALUES (?1, ?2)",
+    [SQL_META_DELETE] = "DELETE FROM meta WHERE name = ?1",
+    [SQL_COMMAND_ADD] = "INSERT OR IGNORE INTO command VALUES (?1, ?2, ?3)",
+    [SQL_COMMAND_FIND] = "SELECT slot, idx FROM command WHERE id = ?1",
+    [SQL_STATE_ALL] = "SELECT key, text FROM state ORDER BY key",
+};
+
+static enum mb_err kind_of(int rc)
+{
+    return (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB ? MB_ECORRUPT : MB_EIO;
+}
+
+int mb_store_fail(struct mb_store *s, int rc)
+{
+    enum mb_err err = kind_of(rc);
+    if (s->error.code[0])
+        return err;
+    const char *said = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc);
+    if (err == MB_ECORRUPT)
+        return mb_fail(&s->error, err, "store.corrupt",
+                       "%s is damaged (%s): stop the daemon and move the file away (with -wal and "
+                       "-shm beside it); it is rebuilt from snapshot and archive on the next start",
+                       s->path, said);
+    if ((rc & 0xff) == SQLITE_FULL)
+        return mb_fail(&s->error, err, "store.io",
+                       "no room for %s: the disk is full; free some space and start again",
+                       s->path);
+    return mb_fail(&s->error, err, "store.io", "%s: %s", s->path, said);
+}
+
+static int bind(sqlite3_stmt *stmt, const char *types, va_list args)
+{
+    int rc = SQLITE_OK;
+    for (int i = 1; *types && rc == SQLITE_OK; i++, types++) {
+        if (*types == 'i') {
+            rc = sqlite3_bind_int64(stmt, i, va_arg(args, int64_t));
+        } else if (*types == 's') {
+            rc = sqlite3_bind_text(stmt, i, va_arg(args, const char *), -1, SQLITE_STATIC);
+        } else {
+            struct mb_bytes b = va_arg(args, struct mb_bytes);
+            rc = *types == 't' ? sqlite3_bind_text64(stmt, i, (const char *)b.data, b.len,
+                                                     SQLITE_STATIC, SQLITE_UTF8)
+                               : sqlite3_bind_blob64(stmt, i, b.data, b.len, SQLITE_STATIC);
+        }
+    }
+    return rc;
+}
+
+/* Between transactions, reads share one that lasts until the next begin: taking and dropping the
+ * lock for each would cost more than the read. */
+static int begin_reading(struct mb_store *s)
+{
+    if (!sqlite3_get_autocommit(s->db))
+        return SQLITE_OK;
+    int rc = sqlite3_step(s->stmt[SQL_READ]);
+    sqlite3_reset(s->stmt[SQL_READ]);
+    return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+int mb_store_step(struct mb_store *s, enum mb_sql which, const char *types, ...)
+{
+    va_list args;
+    va_start(args, types);
+    int rc = which == SQL_BEGIN ? SQLITE_OK : begin_reading(s);
+    if (rc == SQLITE_OK)
+        rc = bind(s->stmt[which], types, args);
+    va_end(args);
+    return rc == SQLITE_OK ? mb_store_next(s, which) : mb_store_fail(s, rc);
+}
+
+int mb_store_next(struct mb_store *s, enum mb_sql which)
+{
+    int rc = sqlite3_step(s->stmt[which]);
+    if (rc == SQLITE_ROW)
+        return 1;
+    int err = rc == SQLITE_DONE ? 0 : mb_store_fail(s, rc);
+    mb_store_done(s, which);
+    return err;
+}
+
+void mb_store_done(struct mb_store *s, enum mb_sql which)
+{
+    sqlite3_reset(s->stmt[which]);
+}
+
+void mb_store_column(struct mb_store *s, enum mb_sql which, int column, struct mb_buf *out)
+{
+    const void *data = sqlite3_column_blob(s->stmt[which], column);
+    if (data)
+        mb_buf_add(out, data, (size_t)sqlite3_column_bytes(s->stmt[which], column));
+}
+
+int mb_store_got(struct mb_store *s, enum mb_sql which, int rc, struct mb_buf *out)
+{
+    if (rc != 1)
+        return rc;
+    mb_store_column(s, which, 0, out);
+    mb_store_done(s, which);
+    return 1;
+}
+
+const char *mb_store_scan_from(const char *prefix, const char *from)
+{
+    return strcmp(from, prefix) > 0 ? from : prefix;
+}

@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * The store's tables, and its statements, kept prepared.
+ *
+ * Versions by undo: `mark` of a row is the newest checkpoint when the row was written. A row that
+ * is about to change for the first time since checkpoint C is copied into old_… under C (text NULL:
+ * there was none); what a row was at a checkpoint is thus its oldest copy under it or a newer one,
+ * else the row itself. Forgetting a checkpoint is a range delete.
+ */
+#ifndef MB_STORE_SQL_H
+#define MB_STORE_SQL_H
+
+#include <sqlite3.h>
+
+#include "base/error.h"
+#include "store/store.h"
+
+#define MB_STORE_APPLICATION 0x6d625354 /* "mbST" */
+#define MB_STORE_FORMAT      1
+
+extern const char *const mb_store_tables[]; /* names; ends with NULL */
+extern const char mb_store_schema[];
+
+enum mb_sql {
+    SQL_READ,
+    SQL_BEGIN,
+    SQL_COMMIT,
+    SQL_ROLLBACK,
+    SQL_STATE_GET,
+    SQL_STATE_SEEK,
+    SQL_STATE_KEEP,
+    SQL_STATE_PUT,
+    SQL_STATE_DELETE,
+    SQL_CHANGED_ADD,
+    SQL_CHANGED_LIST,
+    SQL_CHANGED_FORGET,
+    SQL_PAGE_GET,
+    SQL_PAGE_KEEP,
+    SQL_PAGE_PUT,
+    SQL_PAGE_DELETE,
+    SQL_OLD_STATE_GET,
+    SQL_OLD_STATE_SEEK,
+    SQL_OLD_STATE_FORGET,
+    SQL_OLD_PAGE_GET,
+    SQL_OLD_PAGE_FORGET,
+    SQL_MARK_GET,
+    SQL_MARK_PUT,
+    SQL_HISTORY_GET,
+    SQL_HISTORY_PUT,
+    SQL_SEEN_FIND,
+    SQL_SEEN_ADD,
+    SQL_SEEN_DROP,
+    SQL_SEEN_LIST,
+    SQL_SEEN_HOUR,
+    SQL_META_GET,
+    SQL_META_PUT,
+    SQL_META_DELETE,
+    SQL_COMMAND_ADD,
+    SQL_COMMAND_FIND,
+    SQL_STATE_ALL,
+    SQL_COUNT,
+};
+extern const char *const mb_store_sql[SQL_COUNT];
+
+struct mb_store {
+    sqlite3 *db;
+    char *path;
+    sqlite3_stmt *stmt[SQL_COUNT];
+    int64_t newest, previous; /* checkpoints that are kept; -1: none */
+    int64_t forgotten;
+    int wal_pages;         /* in the write-ahead log, after the last commit */
+    struct mb_error error; /* the first failure since begin; code "" if there is none */
+};
+
+/* Fail with what SQLite said last (rc), remember it in s, and return the error's number. */
+int mb_store_fail(struct mb_store *s, int rc);
+/*
+ * Bind args to a statement, and step it: 1 if there is a row, 0 if there is none, or an error.
+ * types has a letter for each: 's' const char * (text), 't' struct mb_bytes (text), 'b' struct
+ * mb_bytes (blob; data NULL: NULL), 'i' int64_t. After a row the statement stays open for
+ * mb_store_next() and the columns, until mb_store_done(); otherwise it is reset.
+ */
+int mb_store_step(struct mb_store *s, enum mb_sql which, const char *types, ...);
+int mb_store_next(struct mb_store *s, enum mb_sql which);
+void mb_store_done(struct mb_store *s, enum mb_sql which);
+/* Append a column of the row. */
+void mb_store_column(struct mb_store *s, enum mb_sql which, int column, struct mb_buf *out);
+/* Step, and append column 0 of the row, if there is one: 1, 0, or an error. */
+#define mb_store_get(s, which, out, ...)                                                           \
+    mb_store_got(s, which, mb_store_step(s, which, __VA_ARGS__), out)
+int mb_store_got(struct mb_store *s, enum mb_sql which, int rc, struct mb_buf *out);
+
+/* from, or prefix if that is greater: where a scan of prefix begins. */
+const char *mb_store_scan_from(const char *prefix, const char *from);
+
+#endif
