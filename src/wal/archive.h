@@ -18,21 +18,31 @@ enum mb_archive_kind {
 
 struct mb_archive;
 
+#define MB_ARCHIVE_RECORD_MAX (16u << 20) /* bytes of one payload */
+
 /*
- * Open the archive in folder dir (made if missing). Files are archive-<first slot, 20 digits>, at
- * most 64 MiB each, with an index (slot → offset) kept in memory sparsely or in side files that can
- * be rebuilt. A torn tail is cut (the log still has those slots); a bad record elsewhere:
- * MB_ECORRUPT, code archive.corrupt.
+ * Open the archive in folder dir (made if missing). Files are archive-<first slot, 20 digits>, of
+ * about 64 MiB each (wal/archive_file.h), with an index each that is made anew when it is missing
+ * or wrong. What was never synced and does not hold is cut, with a log line (the log still has
+ * those slots). A bad record elsewhere: MB_ECORRUPT, code archive.corrupt, here if it is in the
+ * newest file, else when it is read; a file that is missing or cut is found here. MB_EIO:
+ * archive.io, archive.full, or archive.locked if another process has it open. Blocks: all in it is
+ * synced.
+ *
+ * An archive begins with the genesis, or with any block. Functions may be called from any thread.
  */
 int mb_archive_open(struct mb_archive **out, const char *dir, struct mb_error *error);
 void mb_archive_close(struct mb_archive *a); /* syncs */
 
 /* The newest slot that has a block record; 0 if none. */
 uint64_t mb_archive_tip(const struct mb_archive *a);
-/* Append a record; blocks in the order of their slots without a gap. Not durable until synced. */
+/* Append a record; blocks in the order of their slots without a gap, checkpoints for slots that are
+ * there, else MB_EINVAL, archive.order. Not durable until synced, but read at once. MB_ELIMIT,
+ * archive.limit; MB_EIO, archive.full or archive.io: nothing was appended. */
 int mb_archive_append(struct mb_archive *a, enum mb_archive_kind kind, uint64_t slot,
                       struct mb_bytes payload, struct mb_error *error);
-/* fsync what was appended; blocking: call it on a worker (it is safe beside appends and reads). */
+/* fsync what was appended; blocking: call it on a worker (it is safe beside appends and reads).
+ * Once it has failed it always fails: the replica must stop. */
 int mb_archive_sync(struct mb_archive *a, struct mb_error *error);
 /* The newest slot whose block record is durable. */
 uint64_t mb_archive_durable(const struct mb_archive *a);
@@ -40,7 +50,8 @@ uint64_t mb_archive_durable(const struct mb_archive *a);
  * (archive.corrupt names file and offset). O(1) disk reads. */
 int mb_archive_read(struct mb_archive *a, enum mb_archive_kind kind, uint64_t slot,
                     struct mb_buf *payload, struct mb_error *error);
-/* The checkpoint slots that have signatures: the newest one <= slot; 1 or 0. */
+/* The checkpoint slots that have signatures: the newest one <= slot; 1, 0, or a negative enum
+ * mb_err. */
 int mb_archive_checkpoint_before(struct mb_archive *a, uint64_t slot, uint64_t *found);
 
 #endif

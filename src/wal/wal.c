@@ -5,17 +5,14 @@
  */
 #include "config.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "loop/log.h"
+#include "wal/folder.h"
 #include "wal/internal.h"
 
 #define IDLE_MARK_MS 100
@@ -321,23 +318,6 @@ static void on_posted(void *arg)
         release(w);
 }
 
-static int open_dir(struct mb_wal *w, struct mb_error *error)
-{
-    bool made = mkdir(w->dir, 0700) == 0;
-    w->dir_fd = open(w->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int parent = made && w->dir_fd >= 0 ? openat(w->dir_fd, "..", O_RDONLY | O_CLOEXEC) : -1;
-    bool ok = w->dir_fd >= 0 && (!made || (parent >= 0 && fsync(parent) == 0));
-    int rc = ok ? 0
-                : mb_fail(error, MB_EIO, "wal.io", "the folder %s cannot be used: %s", w->dir,
-                          strerror(errno));
-    if (parent >= 0)
-        close(parent);
-    if (rc == 0 && flock(w->dir_fd, LOCK_EX | LOCK_NB) != 0)
-        rc = mb_fail(error, MB_EIO, "wal.locked",
-                     "the log in %s is in use: is another daemon running there?", w->dir);
-    return rc;
-}
-
 static void init_locks(struct mb_wal *w)
 {
     pthread_condattr_t monotonic;
@@ -370,12 +350,11 @@ int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
     if (w->options.segment_bytes == 0)
         w->options.segment_bytes = WAL_SEGMENT_DEFAULT;
     w->options.segment_bytes = (w->options.segment_bytes + WAL_BLOCK - 1) / WAL_BLOCK * WAL_BLOCK;
-    w->dir_fd = w->fd = -1;
+    w->fd = -1;
     init_locks(w);
     pending_reset(&w->pending);
-    int rc = open_dir(w, error);
-    if (rc == 0)
-        rc = wal_recover(w, error);
+    w->dir_fd = wal_folder_open(dir, "wal", error);
+    int rc = w->dir_fd < 0 ? w->dir_fd : wal_recover(w, error);
     if (rc == 0)
         rc = start_thread(w, error);
     if (rc != 0) {
