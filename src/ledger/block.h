@@ -11,6 +11,8 @@
 #define MB_HEADER_LEN          244
 #define MB_HEADER0_LEN         100
 #define MB_HEADER_MAX          MB_HEADER_LEN
+#define MB_SLOT_MAX            INT64_MAX
+#define MB_TIME_MAX            INT64_C(253402300799) /* the end of the year 9999 */
 #define MB_NAMESPACE_BLOCK      "magicbiz-block"
 #define MB_NAMESPACE_CHECKPOINT "magicbiz-checkpoint"
 
@@ -23,8 +25,9 @@ struct mb_value {
     size_t count;
     struct mb_bytes *texts, *signatures; /* count each; arrays owned, bytes borrowed */
 };
-/* Lengths, limits and commands_root; not org, slot, proposer and signature, which need the state:
- * see mb_value_verify(). MB_EINVAL, code value.invalid. */
+/* Checks lengths, limits, commands_root, and that commands are UTF-8 without U+0000 (a JSON line of
+ * the API has to carry them); not org, slot, proposer and signature, which need the state: see
+ * mb_value_verify(). MB_EINVAL, code value.invalid. */
 int mb_value_decode(struct mb_value *v, struct mb_bytes bytes, struct mb_error *error);
 void mb_value_clear(struct mb_value *v);
 /* org and slot as expected, signed by proposer (found by its hash among keys). value.invalid. */

@@ -4,11 +4,25 @@ libmagicbiz_la_SOURCES += \
 	src/include/magicbiz/sign.h \
 	src/include/magicbiz/tx.h \
 	src/include/magicbiz/module.h src/include/magicbiz/loop.h src/include/magicbiz/http.h \
-	src/ledger/audit.h \
+	src/ledger/access.c \
+	src/ledger/apply.c \
+	src/ledger/audit.c src/ledger/audit.h \
 	src/ledger/backend.h src/ledger/memory.c \
-	src/ledger/block.h \
-	src/ledger/command.h \
-	src/ledger/ledger.h \
-	src/ledger/message.h \
-	src/ledger/snapshot.h \
+	src/ledger/block.c src/ledger/block.h \
+	src/ledger/checkpoint.c \
+	src/ledger/command.c src/ledger/command.h \
+	src/ledger/door.c \
+	src/ledger/facts.c \
+	src/ledger/genesis.c \
+	src/ledger/header.c \
+	src/ledger/internal.h \
+	src/ledger/ledger.c src/ledger/ledger.h \
+	src/ledger/message.c src/ledger/message.h \
+	src/ledger/org.c \
+	src/ledger/seen.c \
+	src/ledger/snapshot.c src/ledger/snapshot.h \
+	src/ledger/tx.c \
+	src/ledger/value.c \
 	$(empty)
+unit_tests += tests/unit/test_command tests/unit/test_block tests/unit/test_genesis tests/unit/test_apply \
+	tests/unit/test_access

@@ -60,7 +60,9 @@ struct mb_context {
     int64_t time;     /* ledger time of this block, seconds */
     uint32_t index;   /* this command's position among the block's results */
     const char *id;   /* the command's id, or "" for internal ones */
-    bool as_org;      /* runs with the organisation's authority (internal or approved) */
+    /* Runs with the organisation's authority: internal, or a verb of access ORG that enough
+     * founders agreed to (one, if their threshold is 1). */
+    bool as_org;
     /* Who signed: the identity's first fingerprint, and the key used; "" and NULL if as_org. */
     const char *signer;
     const struct mb_public_key *signer_key;
@@ -83,7 +85,8 @@ struct mb_verb {
     const char *name; /* "vcs.push" */
     enum mb_access access;
     const struct mb_json_field *body; /* checked before apply is called */
-    /* Who else may call it, whatever access says: a repository's maintainers. NULL: nobody. */
+    /* Who else may call it, whatever access says: a repository's maintainers. It runs as the signer
+     * then. body is not checked yet. NULL: nobody. */
     bool (*may)(struct mb_tx *tx, const char *identity, const json_t *body);
     /* 0 and *result (owned by the caller; NULL stands for {}), or MB_EREFUSED with error filled. */
     int (*apply)(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
@@ -106,7 +109,8 @@ struct mb_logic {
                    struct mb_error *error);
     /* Housekeeping at the start of each block, without a result; may be NULL. */
     void (*sweep)(struct mb_tx *tx, const struct mb_context *ctx);
-    /* True if the identity has a role for this command, so that it need not bring work; NULL: no. */
+    /* True if the identity has a role for this command, so that it need not bring work; body is not
+     * checked yet. NULL: no. */
     bool (*has_role)(struct mb_tx *tx, const char *identity, const char *type, const json_t *body);
 };
 

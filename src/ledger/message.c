@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "config.h"
+
+#include "ledger/message.h"
+
+#include <string.h>
+
+static const struct mb_message core_messages[] = {
+    {"body.invalid",
+     "the field \"{0}\" of the body is not as it should be ({1}); the module's manual lists the "
+     "fields"},
+    {"command.access",
+     "{0} needs the role \"{1}\", which this key does not have; sign with a key that has it"},
+    {"command.expired",
+     "the command expired at {0}, and the ledger's time is {1}; make and sign it anew"},
+    {"command.expires_late",
+     "the command expires at {0}, later than {1}, which is allowed now; make it anew with an "
+     "earlier time"},
+    {"command.inadmissible",
+     "the command is malformed, expired, for another organisation, or falsely signed; make and "
+     "sign it anew"},
+    {"command.invalid",
+     "this is not a command; it has the fields org, key, type, nonce, expires and body"},
+    {"command.key",
+     "this key was replaced and speaks for nobody any more; sign with the key that replaced it"},
+    {"command.org",
+     "the command is for the organisation {0}, not for this one; check which organisation you "
+     "chose"},
+    {"command.repeated",
+     "this command was taken in before, in slot {0} as result {1}; look there for what it came to"},
+    {"command.too_large", "the command is larger than 524288 bytes; split it"},
+    {"command.type",
+     "this organisation has no command {0}; GET /v1/org lists the modules that it runs"},
+    {"command.work",
+     "a key without a role brings work: the command's id needs {0} leading zero bits; vary the "
+     "nonce until it has them"},
+    {"envelope.invalid",
+     "an envelope is {\"command\":TEXT,\"signature\":BASE64} in strict JSON; see "
+     "magicbiz-protocol(7)"},
+    {"org.approved", "you approved the command {0} already; other founders have to"},
+    {"org.key_invalid", "\"new\" is not an ssh-ed25519 public key of two fields"},
+    {"org.key_old",
+     "{0} is not the first fingerprint of an identity; name the key that it began with"},
+    {"org.key_proof",
+     "the proof is not the new key's signature in the namespace magicbiz-key over new, old and "
+     "org; sign it with the new key"},
+    {"org.key_replica",
+     "{0} is a replica's key, and those cannot be replaced; add a new replica and remove this one"},
+    {"org.key_used", "the key {0} is known here already; make a new one"},
+    {"org.no_pending",
+     "no command {0} waits for approval; it ran, expired, or never was; list core/pending/ to see "
+     "those that wait"},
+    {"org.param_name",
+     "\"{0}\" cannot be a parameter's name: 1 to 64 lower-case letters, digits, \"_\" and \".\""},
+    {"org.param_value",
+     "this cannot be the value of {0}: integers and texts up to 1024 bytes are, and work_bits is 0 "
+     "to 32"},
+    {"signature.false", "the signature does not fit the command; sign exactly the bytes you send"},
+    {"signature.invalid", "this is not an SSHSIG by an ssh-ed25519 key with sha512"},
+    {"signature.key", "the signature is by another key than the command's \"key\""},
+    {"signature.namespace",
+     "the signature was made for another purpose; sign with ssh-keygen -Y sign -n magicbiz"},
+    {"state.foreign",
+     "the command tried to write outside its module; this is a fault of the module, report it"},
+    {"state.limit",
+     "the command would write a key over 255 bytes or a value over 512 KiB; make its body smaller"},
+    {0},
+};
+
+static const char *find(const struct mb_message *messages, const char *code)
+{
+    for (; messages && messages->code; messages++)
+        if (strcmp(messages->code, code) == 0)
+            return messages->text;
+    return NULL;
+}
+
+static void add_arg(struct mb_buf *out, const json_t *arg)
+{
+    if (json_is_string(arg))
+        mb_buf_add_text(out, json_string_value(arg));
+    else if (json_is_integer(arg))
+        mb_buf_addf(out, "%lld", (long long)json_integer_value(arg));
+}
+
+static void fill_in(struct mb_buf *out, const char *text, const json_t *args)
+{
+    for (const char *p = text; *p; p++) {
+        if (p[0] == '{' && p[1] >= '0' && p[1] <= '9' && p[2] == '}') {
+            add_arg(out, json_array_get(args, (size_t)(p[1] - '0')));
+            p += 2;
+        } else {
+            mb_buf_add_u8(out, (uint8_t)*p);
+        }
+    }
+}
+
+void mb_message(struct mb_buf *out, const char *code, const json_t *args,
+                const struct mb_logic *const *modules, size_t module_count)
+{
+    const char *text = find(core_messages, code);
+    for (size_t i = 0; i < module_count && !text; i++)
+        text = find(modules[i]->messages, code);
+    if (text) {
+        fill_in(out, text, args);
+        return;
+    }
+    mb_buf_add_text(out, code);
+    for (size_t i = 0; i < json_array_size(args); i++) {
+        mb_buf_add_text(out, i == 0 ? ": " : ", ");
+        add_arg(out, json_array_get(args, i));
+    }
+}
+
+void mb_message_fill(struct mb_error *error, const struct mb_logic *const *modules,
+                     size_t module_count)
+{
+    struct mb_buf text = {0};
+    if (error->text[0])
+        return;
+    json_t *args = json_loadb(error->args, strlen(error->args), 0, NULL);
+    mb_message(&text, error->code, args, modules, module_count);
+    mb_snprintf(error->text, sizeof error->text, "%s", mb_buf_text(&text));
+    json_decref(args);
+    mb_buf_clear(&text);
+}

@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The verbs of the organisation itself (magicbiz-protocol(7), "Core state"). */
+#include "config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "ledger/internal.h"
+
+#define PARAM_TEXT_MAX 1024
+#define WORK_BITS_MAX  32
+
+int mb_param_check(const char *name, const json_t *value, struct mb_error *error)
+{
+    size_t len = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.");
+    if (len < 1 || len > 64 || name[len] != '\0')
+        return mb_refuse(error, "org.param_name", "s", name);
+    bool good = json_is_integer(value) ||
+                (json_is_string(value) && json_string_length(value) <= PARAM_TEXT_MAX);
+    if (strcmp(name, "work_bits") == 0)
+        good = json_is_integer(value) && json_integer_value(value) >= 0 &&
+               json_integer_value(value) <= WORK_BITS_MAX;
+    return good ? 0 : mb_refuse(error, "org.param_value", "s", name);
+}
+
+static int param_set(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
+                     json_t **result, struct mb_error *error)
+{
+    const char *name = mb_json_get_text(body, "name", "");
+    const json_t *value = json_object_get(body, "value");
+    (void)ctx;
+    (void)result;
+    int rc = mb_param_check(name, value, error);
+    if (rc != 0)
+        return rc;
+    char *key = mb_asprintf("org/params/%s", name);
+    mb_tx_put(tx, key, value);
+    free(key);
+    return 0;
+}
+
+/* One more founder agrees to a pending command. The one that completes the threshold gets
+ * {"pending":0}, and apply runs the command after that. */
+static int approve(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
+                   json_t **result, struct mb_error *error)
+{
+    const char *id = mb_json_get_text(body, "id", "");
+    if (ctx->as_org)
+        return mb_refuse(error, "command.access", "ss", "org.approve", "member");
+    char *key = mb_asprintf("core/pending/%s", id);
+    json_t *pending = mb_tx_get(tx, key), *founders = mb_tx_get(tx, "org/founders");
+    json_t *approvals = json_object_get(pending, "approvals");
+    int rc = 0;
+    if (!pending || mb_json_get_int(pending, "expires", 0) < ctx->time)
+        rc = mb_refuse(error, "org.no_pending", "s", id);
+    for (size_t i = 0; i < json_array_size(approvals) && rc == 0; i++)
+        if (strcmp(json_string_value(json_array_get(approvals, i)), ctx->signer) == 0)
+            rc = mb_refuse(error, "org.approved", "s", id);
+    if (rc == 0) {
+        json_array_append_new(approvals, json_string(ctx->signer));
+        int64_t missing =
+            mb_json_get_int(founders, "threshold", 1) - (int64_t)json_array_size(approvals);
+        mb_tx_put(tx, key, pending);
+        *result = json_object();
+        json_object_set_new(*result, "pending", json_integer(missing > 0 ? missing : 0));
+    }
+    json_decref(pending);
+    json_decref(founders);
+    free(key);
+    return rc;
+}
+
+static bool has_key(struct mb_tx *tx, const char *folder, const char *fingerprint)
+{
+    char *key = mb_asprintf("org/%s/%s", folder, fingerprint);
+    bool has = mb_tx_has(tx, key);
+    free(key);
+    return has;
+}
+
+static bool is_replica(const struct mb_context *ctx, const char *fingerprint)
+{
+    for (size_t i = 0; i < ctx->replica_count; i++)
+        if (strcmp(ctx->replicas[i].fingerprint, fingerprint) == 0)
+            return true;
+    return false;
+}
+
+static bool is_founder(struct mb_tx *tx, const char *public_key)
+{
+    json_t *founders = mb_tx_get(tx, "org/founders");
+    const json_t *keys = json_object_get(founders, "keys");
+    bool found = false;
+    for (size_t i = 0; i < json_array_size(keys); i++)
+        found |= strcmp(json_string_value(json_array_get(keys, i)), public_key) == 0;
+    json_decref(founders);
+    return found;
+}
+
+/* The new key signs canonical {"new","old","org"}: it agrees to speak for old's identity. */
+static bool proof_holds(const struct mb_context *ctx, const char *new_text, const char *old,
+                        const struct mb_public_key *new_key, const char *proof)
+{
+    struct mb_buf message = {0};
+    struct mb_public_key signer;
+    json_t *json = json_object();
+    json_object_set_new(json, "new", json_string(new_text));
+    json_object_set_new(json, "old", json_string(old));
+    json_object_set_new(json, "org", json_string(ctx->org));
+    bool holds = mb_json_canonical(&message, json, NULL) == 0 &&
+                 mb_sshsig_verify_base64(proof, "magicbiz-key", mb_buf_bytes(&message), &signer,
+                                         NULL) == 0 &&
+                 mb_public_key_equal(&signer, new_key);
+    json_decref(json);
+    mb_buf_clear(&message);
+    return holds;
+}
+
+static int key_replace(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
+                       json_t **result, struct mb_error *error)
+{
+    const char *new_text = mb_json_get_text(body, "new", "");
+    const char *first = mb_json_get_text(body, "old", ctx->signer);
+    char fingerprint[MB_FINGERPRINT_SIZE];
+    struct mb_public_key key;
+    (void)result;
+    if (mb_public_key_parse(&key, new_text, NULL) != 0)
+        return mb_refuse(error, "org.key_invalid", "");
+    mb_public_key_fingerprint(&key, fingerprint);
+    if (!mb_is_fingerprint(first) || has_key(tx, "first", first))
+        return mb_refuse(error, "org.key_old", "s", first);
+    if (is_replica(ctx, first))
+        return mb_refuse(error, "org.key_replica", "s", first);
+    if (strcmp(fingerprint, first) == 0 || has_key(tx, "first", fingerprint) ||
+        has_key(tx, "key", fingerprint) || is_replica(ctx, fingerprint) || is_founder(tx, new_text))
+        return mb_refuse(error, "org.key_used", "s", fingerprint);
+    if (!proof_holds(ctx, new_text, first, &key, mb_json_get_text(body, "proof", "")))
+        return mb_refuse(error, "org.key_proof", "");
+
+    char *current = mb_asprintf("org/key/%s", first);
+    char *back = mb_asprintf("org/first/%s", fingerprint);
+    json_t *identity = json_string(first);
+    mb_tx_put(tx, current, json_object_get(body, "new"));
+    mb_tx_put(tx, back, identity);
+    json_decref(identity);
+    free(current);
+    free(back);
+    return 0;
+}
+
+static const struct mb_json_field param_set_body[] = {
+    {"name", MB_JSON_STRING, false, 0, 0}, {"value", MB_JSON_ANY, false, 0, 0}, {0}};
+static const struct mb_json_field approve_body[] = {{"id", MB_JSON_STRING, false, 64, 64}, {0}};
+static const struct mb_json_field key_replace_body[] = {{"new", MB_JSON_STRING, false, 0, 0},
+                                                        {"old", MB_JSON_STRING, true, 0, 0},
+                                                        {"proof", MB_JSON_STRING, false, 0, 0},
+                                                        {0}};
+
+const struct mb_verb mb_org_verbs[] = {
+    {.name = "org.approve", .access = MB_MEMBER, .body = approve_body, .apply = approve},
+    {.name = "org.key.replace",
+     .access = MB_ANYONE,
+     .body = key_replace_body,
+     .apply = key_replace},
+    {.name = "org.param.set", .access = MB_ORG, .body = param_set_body, .apply = param_set},
+    {0},
+};
