@@ -7,7 +7,7 @@ check_PROGRAMS += $(fuzz_targets)
 noinst_LTLIBRARIES += tests/libsupport.la
 tests_libsupport_la_SOURCES = tests/fuzz/driver.c tests/support/org.c tests/support/org.h
 LDADD = $(FUZZER_LIBS) tests/libsupport.la libmagicbiz.la $(CMOCKA_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $(CRYPTO_LIBS) \
-	$(EVENT_LIBS) $(SQLITE_LIBS) $(CURL_LIBS) -lpthread
+	$(EVENT_LIBS) $(SQLITE_LIBS) $(CURL_LIBS) $(ZLIB_LIBS) -lpthread
 
 lint_tests = tests/lint/layers tests/lint/banned tests/lint/purity
 AM_TESTS_ENVIRONMENT = srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' CC='$(CC)' NM='$(NM)'; \

@@ -3,6 +3,9 @@
  * HTTP/1.1 server on Unix sockets, over libmicrohttpd driven by the loop: bodies stream both ways,
  * memory is bounded, and no answer carries Date, Server, ETag, Last-Modified or anything else that
  * tells one machine from another. The only user of libmicrohttpd.
+ *
+ * Where the head or the framing of a body is malformed or too large, the connection is closed
+ * without a byte. An HTTP/1.0 client cannot tell a stream that was broken off from a whole one.
  */
 #ifndef MB_HTTP_SERVER_H
 #define MB_HTTP_SERVER_H
@@ -32,10 +35,10 @@ struct mb_route {
 };
 
 struct mb_http_options {
-    unsigned connections_max;   /* 0: 256 */
-    int64_t idle_ms;            /* a connection without progress is closed; 0: 120,000 */
-    int64_t head_max;           /* bytes of a request's head; 0: 16,384 */
-    bool operator_socket;       /* check peer credentials: uid of the daemon, or root */
+    unsigned connections_max; /* 0: 256 */
+    int64_t idle_ms;          /* a connection without progress is closed; 0: 120,000 */
+    int64_t head_max;         /* bytes of a request's head; 0: 16,384 */
+    bool operator_socket;     /* check peer credentials: uid of the daemon, or root */
 };
 int mb_http_server_new(struct mb_http_server **out, struct mb_loop *loop, const char *socket_path,
                        unsigned socket_mode, const struct mb_http_options *options,
@@ -89,8 +92,11 @@ void mb_request_whole_body(struct mb_request *r, size_t max,
                            void (*end)(struct mb_request *r, void *user, struct mb_bytes body));
 
 /* Answer. Each request is answered once. headers: pairs, ending with NULL, or NULL. The body is
- * copied; _take takes the buffer. If the client's body was not read to its end, the connection is
- * closed after the answer. */
+ * copied; _take takes the buffer. What is left of the client's body is read and thrown away first,
+ * up to 1 MiB; if there is more, the answer is sent at once with "Connection: close", and up to 64
+ * MiB more are thrown away for at most 30 s, so that a client that only writes gets to read it. A
+ * stream begins only when the body has ended. To an onion client, the errors MB_EIO and MB_ECORRUPT
+ * show nothing but the code "internal". */
 void mb_reply(struct mb_request *r, unsigned status, const char *type, struct mb_bytes body,
               const char *const *headers);
 void mb_reply_take(struct mb_request *r, unsigned status, const char *type, struct mb_buf *body);
