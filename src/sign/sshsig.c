@@ -12,7 +12,7 @@
 
 #define LABEL    "SSH SIGNATURE"
 #define MAGIC    "SSHSIG" /* without a NUL */
-#define VERSION  1
+#define FORMAT   1
 #define HASH     "sha512"
 #define KEY_TYPE "ssh-ed25519"
 
@@ -47,7 +47,7 @@ static const char *parse(struct mb_sshsig *s, struct mb_bytes binary)
     struct mb_bytes sig = mb_cursor_string(&c);
     if (!mb_cursor_done(&c) || !is_text(magic, MAGIC))
         return "it is no SSHSIG, or cut short, or has more behind it";
-    if (version != VERSION || reserved.len != 0)
+    if (version != FORMAT || reserved.len != 0)
         return "it is of another version";
     if (!is_text(hash, HASH))
         return "its hash is not " HASH;
@@ -120,7 +120,7 @@ void mb_sshsig_sign(const struct mb_secret_key *key, const char *name_space,
 
     mb_public_key_blob(&key->public_key, blob);
     mb_buf_add_text(binary, MAGIC);
-    mb_buf_add_u32(binary, VERSION);
+    mb_buf_add_u32(binary, FORMAT);
     mb_buf_add_string(binary, mb_bytes(blob, sizeof blob));
     mb_buf_add_string(binary, mb_bytes_of(name_space));
     mb_buf_add_string(binary, mb_bytes(NULL, 0));
