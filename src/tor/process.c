@@ -235,7 +235,7 @@ void tor_process_complaint(const struct tor_process *p, char *out, size_t size)
         char *level = strstr(line, "[warn] ");
         if (level == NULL)
             level = strstr(line, "[err] ");
-        if (level != NULL)
+        if (level != NULL && strstr(level, "see warnings above") == NULL)
             last = strchr(level, ' ') + 1;
     }
     mb_snprintf(out, size, "%s", last);
