@@ -17,6 +17,6 @@ libmagicbiz_la_SOURCES += \
 check_PROGRAMS += tests/integration/tor-keeper
 tests_integration_tor_keeper_SOURCES = tests/integration/tor-keeper.c
 tests_integration_tor_keeper_LDADD = libmagicbiz.la
-unit_tests += tests/unit/test_control tests/unit/test_onion_key tests/unit/test_socks
+unit_tests += tests/unit/test_control tests/unit/test_onion_key tests/unit/test_socks tests/unit/test_tor
 fuzz_targets += tests/fuzz/fuzz_control tests/fuzz/fuzz_socks
 EXTRA_DIST += tests/integration/tor.sh
