@@ -17,3 +17,4 @@ libmagicbiz_la_SOURCES += \
 	$(empty)
 unit_tests += tests/unit/test_archive tests/unit/test_wal
 fuzz_targets += tests/fuzz/fuzz_archive tests/fuzz/fuzz_wal_segment
+bench_programs += tests/bench/bench_wal
