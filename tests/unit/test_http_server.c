@@ -2,6 +2,7 @@
 /* The server in this process, and clients that speak raw bytes to it. */
 #include "config.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -396,12 +397,434 @@ static void test_malformed(void **state)
         }
 }
 
+/* --- Streams --- */
+
+static long resident_kib(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+}
+
+/* Send count bytes of zeros after head, in pieces that are wrapped in chunks if asked. */
+static void upload(int fd, int64_t count, bool chunked, struct mb_buf *out)
+{
+    static uint8_t zeros[65536];
+    static const char size[] = "10000\r\n";
+    while (count > 0) {
+        struct mb_buf piece = {0};
+        if (chunked)
+            mb_buf_add_text(&piece, size);
+        mb_buf_add(&piece, zeros, sizeof zeros);
+        if (chunked)
+            mb_buf_add_text(&piece, "\r\n");
+        for (size_t at = 0; at < piece.len;) {
+            ssize_t n = send(fd, piece.data + at, piece.len - at, MSG_NOSIGNAL | MSG_DONTWAIT);
+            if (n < 0 && errno != EAGAIN) {
+                mb_buf_clear(&piece);
+                return;
+            }
+            at += n > 0 ? (size_t)n : 0;
+            mb_loop_once(loop, 0);
+        }
+        mb_buf_clear(&piece);
+        count -= (int64_t)sizeof zeros;
+    }
+    talk(fd, mb_bytes_of(chunked ? "0\r\n\r\n" : ""), out, 60);
+}
+
+#define UP (256ll << 20)
+
+static void test_stream_up(void **state)
+{
+    (void)state;
+    for (int chunked = 0; chunked < 2; chunked++) {
+        struct mb_buf out = {0}, head = {0};
+        seen.bytes = 0;
+        int fd = dial();
+        mb_buf_addf(&head,
+                    chunked ? "POST /sink HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+                            : "POST /sink HTTP/1.1\r\nContent-Length: %lld\r\n\r\n",
+                    UP);
+        talk(fd, mb_buf_bytes(&head), &out, 20);
+        long before = resident_kib();
+        upload(fd, UP, chunked == 1, &out);
+        assert_true(resident_kib() - before < 4096);
+        assert_true(seen.bytes == UP);
+        assert_non_null(strstr(mb_buf_text(&out), "\r\n\r\ntaken"));
+        mb_buf_clear(&out);
+        mb_buf_clear(&head);
+        close(fd);
+    }
+    turn(5);
+    assert_int_equal(seen.ended, 2);
+}
+
+static void test_stream_down(void **state)
+{
+    (void)state;
+    static char data[65536];
+    const int64_t all = 256ll << 20;
+    int64_t got = 0;
+    seen.to_send = all;
+    seen.waits = 3;
+    int fd = dial();
+    assert_true(send(fd, "GET /stream HTTP/1.1\r\n\r\n", 24, 0) == 24);
+    for (int i = 0; i < 3; i++) {
+        seen.held = NULL;
+        turn(5);
+        assert_non_null(seen.held);
+        mb_request_resume_reply(seen.held);
+    }
+    long before = resident_kib();
+    int64_t end = mb_now_ms() + 60000;
+    while (seen.gone == 0 && mb_now_ms() < end) {
+        mb_loop_once(loop, 0);
+        ssize_t n = recv(fd, data, sizeof data, MSG_DONTWAIT);
+        got += n > 0 ? n : 0;
+    }
+    for (ssize_t n; (n = recv(fd, data, sizeof data, MSG_DONTWAIT)) > 0;)
+        got += n;
+    assert_true(resident_kib() - before < 4096);
+    assert_true(got > all && got < all + all / 100);
+    assert_int_equal(seen.gone, 1);
+    close(fd);
+}
+
+static void test_back_pressure(void **state)
+{
+    (void)state;
+    static uint8_t zeros[65536];
+    struct mb_buf out = {0};
+    int fd = dial();
+    seen.hold_body = true;
+    talk(fd, mb_bytes_of("POST /sink HTTP/1.1\r\nContent-Length: 8000000\r\n\r\n"), &out, 20);
+    int64_t sent = 0, last = mb_now_ms();
+    while (mb_now_ms() - last < 50) {
+        ssize_t n = send(fd, zeros, sizeof zeros, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n > 0) {
+            sent += n;
+            last = mb_now_ms();
+        }
+        mb_loop_once(loop, 1);
+    }
+    assert_non_null(seen.held);
+    assert_true(sent < 2000000); /* what the kernel holds */
+    assert_int_equal(seen.bytes, 0);
+    mb_request_resume_body(seen.held);
+    while (sent < 8000000) {
+        size_t n = 8000000 - sent < 65536 ? (size_t)(8000000 - sent) : 65536;
+        ssize_t done = send(fd, zeros, n, MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += done > 0 ? done : 0;
+        mb_loop_once(loop, 1);
+    }
+    talk(fd, mb_bytes_of(""), &out, 30);
+    assert_int_equal(seen.ended, 1);
+    assert_non_null(strstr(mb_buf_text(&out), "taken"));
+    mb_buf_clear(&out);
+    close(fd);
+}
+
+static void test_abort(void **state)
+{
+    (void)state;
+    bool closed;
+    char *got = ask("GET /abort HTTP/1.1\r\n\r\n", &closed);
+    assert_true(closed);
+    assert_non_null(strstr(got, "half"));
+    assert_null(strstr(got, "\r\n0\r\n"));
+    free(got);
+    assert_int_equal(seen.gone, 1);
+}
+
+/* --- Refusals --- */
+
+static void test_refused_in_the_middle(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *head;
+        int64_t body;
+        bool chunked, closes;
+    } cases[] = {
+        {"POST /refuse HTTP/1.1\r\nContent-Length: 131072\r\n\r\n", 131072, false, false},
+        {"POST /refuse HTTP/1.1\r\nContent-Length: 33554432\r\n\r\n", 33554432, false, true},
+        {"POST /refuse HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", 33554432, true, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mb_buf out = {0};
+        int fd = dial();
+        talk(fd, mb_bytes_of(cases[i].head), &out, 20);
+        upload(fd, cases[i].body, cases[i].chunked, &out);
+        const char *text = mb_buf_text(&out);
+        assert_non_null(strstr(text, "HTTP/1.1 409 Conflict\r\n"));
+        assert_non_null(strstr(text, "\"code\":\"test.no\""));
+        assert_int_equal(strstr(text, "Connection: close\r\n") != NULL, cases[i].closes);
+        mb_buf_clear(&out);
+        close(fd);
+        turn(5);
+    }
+    assert_int_equal(seen.gone, 3);
+    assert_int_equal(seen.ended, 0);
+}
+
+static void test_expect(void **state)
+{
+    (void)state;
+    struct mb_buf out = {0};
+    int fd = dial();
+    talk(fd,
+         mb_bytes_of("POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"),
+         &out, 20);
+    assert_string_equal(mb_buf_text(&out), "HTTP/1.1 100 Continue\r\n\r\n");
+    talk(fd, mb_bytes_of("ok"), &out, 20);
+    assert_non_null(strstr(mb_buf_text(&out), "\r\n\r\nok"));
+    mb_buf_clear(&out);
+    close(fd);
+    char *got =
+        ask("POST /echo HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 70000\r\n\r\n", NULL);
+    assert_memory_equal(got, "HTTP/1.1 413 ", 13);
+    assert_non_null(strstr(got, "limit.body"));
+    free(got);
+}
+
+static void gzip_of(struct mb_buf *out, size_t zeros, size_t cut)
+{
+    static uint8_t block[65536];
+    z_stream z = {0};
+    assert_int_equal(deflateInit2(&z, 9, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY), Z_OK);
+    mb_buf_reserve(out, zeros / 500 + 1000);
+    z.next_out = out->data + out->len;
+    z.avail_out = (uInt)(out->cap - out->len);
+    for (size_t left = zeros; left > 0; left -= z.avail_in) {
+        z.next_in = block;
+        z.avail_in = left < sizeof block ? (uInt)left : (uInt)sizeof block;
+        left -= z.avail_in;
+        assert_int_equal(deflate(&z, left == 0 ? Z_FINISH : Z_NO_FLUSH),
+                         left == 0 ? Z_STREAM_END : Z_OK);
+    }
+    out->len += z.total_out - cut;
+    deflateEnd(&z);
+}
+
+static void test_gzip(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *path;
+        size_t zeros, cut;
+        const char *extra, *want;
+    } cases[] = {
+        {"/echo", 60000, 0, "", "200 OK"},     {"/echo", 65536, 0, "", "200 OK"},
+        {"/echo", 65537, 0, "", "limit.body"}, {"/echo", 100 << 20, 0, "", "limit.body"},
+        {"/echo", 1000, 3, "", "http.gzip"},   {"/echo", 1000, 0, "x", "http.gzip"},
+        {"/sink", 32 << 20, 0, "", "taken"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mb_buf body = {0}, in = {0}, out = {0};
+        seen.bytes = 0;
+        seen.hold_body = true; /* once, in /sink */
+        gzip_of(&body, cases[i].zeros, cases[i].cut);
+        mb_buf_add_text(&body, cases[i].extra);
+        mb_buf_addf(&in,
+                    "POST %s HTTP/1.1\r\nContent-Encoding: gzip\r\nContent-Length: %zu\r\n\r\n",
+                    cases[i].path, body.len);
+        mb_buf_add_bytes(&in, mb_buf_bytes(&body));
+        int fd = dial();
+        long before = resident_kib();
+        talk(fd, mb_buf_bytes(&in), &out, 30);
+        if (seen.held != NULL) {
+            mb_request_resume_body(seen.held);
+            talk(fd, mb_bytes_of(""), &out, 60);
+            assert_true(seen.bytes > (32 << 20) - 16384);
+        }
+        assert_true(resident_kib() - before < 4096);
+        if (strstr(mb_buf_text(&out), cases[i].want) == NULL)
+            print_error("%zu: %.200s\n", i, mb_buf_text(&out));
+        assert_non_null(strstr(mb_buf_text(&out), cases[i].want));
+        mb_buf_clear(&body);
+        mb_buf_clear(&in);
+        mb_buf_clear(&out);
+        close(fd);
+        turn(3);
+    }
+    char *got =
+        ask("POST /echo HTTP/1.1\r\nContent-Encoding: br\r\nContent-Length: 1\r\n\r\nx", NULL);
+    assert_non_null(strstr(got, "http.encoding"));
+    free(got);
+    got = ask("GET /hello?a=%zz HTTP/1.1\r\n\r\n", NULL);
+    assert_non_null(strstr(got, "HTTP/1.1 400 Bad Request"));
+    assert_non_null(strstr(got, "http.query"));
+    free(got);
+}
+
+/* --- Connections --- */
+
+static void test_pipelined(void **state)
+{
+    (void)state;
+    struct mb_buf out = {0};
+    int fd = dial(), answers = 0;
+    talk(fd,
+         mb_bytes_of(
+             "GET /hello HTTP/1.1\r\n\r\nPOST /echo HTTP/1.1\r\nContent-Length: 2\r\n\r\nab"
+             "GET /nothing HTTP/1.1\r\n\r\nGET /hello HTTP/1.1\r\nConnection: close\r\n\r\n"),
+         &out, 100);
+    for (const char *p = mb_buf_text(&out); (p = strstr(p, "HTTP/1.1 ")) != NULL; p++)
+        answers++;
+    assert_int_equal(answers, 4);
+    assert_int_equal(mb_http_stats(server).requests, 4);
+    assert_int_equal(mb_http_stats(server).by_class[2], 3);
+    assert_int_equal(mb_http_stats(server).by_class[4], 1);
+    mb_buf_clear(&out);
+    close(fd);
+}
+
+static void test_later(void **state)
+{
+    (void)state;
+    struct mb_buf out = {0};
+    int fd = dial();
+    for (int i = 0; i < 3; i++) {
+        mb_buf_reset(&out);
+        talk(fd, mb_bytes_of("GET /hold HTTP/1.1\r\n\r\n"), &out, 10);
+        assert_non_null(seen.held);
+        assert_int_equal(out.len, 0);
+        reply_text(seen.held, "later");
+        talk(fd, mb_bytes_of(""), &out, 10);
+        assert_non_null(strstr(mb_buf_text(&out), "\r\n\r\nlater"));
+        assert_null(seen.held);
+    }
+    mb_buf_clear(&out);
+    close(fd);
+}
+
+/* Wait until gone was called n times. */
+static void wait_gone(int n)
+{
+    int64_t end = mb_now_ms() + 5000;
+    while (seen.gone < n && mb_now_ms() < end)
+        mb_loop_once(loop, 10);
+    assert_int_equal(seen.gone, n);
+}
+
+static void test_client_leaves(void **state)
+{
+    (void)state;
+    static const char *const left[] = {
+        "GET /hold HTTP/1.1\r\n\r\n",
+        "POST /sink HTTP/1.1\r\nContent-Length: 100\r\n\r\nabc",
+        "POST /echo HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+        "GET /stream HTTP/1.1\r\n\r\n",
+    };
+    for (size_t i = 0; i < sizeof left / sizeof *left; i++) {
+        int fd = dial();
+        seen.to_send = 1 << 30;
+        assert_true(send(fd, left[i], strlen(left[i]), 0) > 0);
+        turn(5);
+        close(fd);
+        wait_gone((int)i + 1);
+    }
+    assert_int_equal(seen.ended, 0);
+    assert_int_equal(mb_http_stats(server).connections, 0);
+}
+
+static void test_idle(void **state)
+{
+    (void)state;
+    mb_http_server_free(server);
+    start(&(struct mb_http_options){.idle_ms = 200, .connections_max = 2});
+    struct mb_buf out = {0};
+    int silent = dial(), slow = dial(), third = dial();
+    int64_t since = mb_now_ms();
+    assert_true(send(third, "GET /hello HTTP/1.1\r\n\r\n", 23, 0) > 0);
+    const char *drip = "GET /hello HTTP/1.1\r\nX: ";
+    bool closed = false;
+    while (!closed && mb_now_ms() - since < 3000) {
+        closed = send(slow, *drip == 0 ? "a" : drip, 1, MSG_NOSIGNAL) < 0;
+        drip += *drip != 0;
+        talk(silent, mb_bytes_of(""), &out, 10);
+    }
+    assert_true(closed);
+    assert_int_equal(out.len, 0);
+    assert_true(mb_now_ms() - since < 1000);
+    assert_false(talk(third, mb_bytes_of(""), &out, 50) && out.len == 0);
+    assert_non_null(strstr(mb_buf_text(&out), "hello")); /* there was room again */
+    assert_true(talk(third, mb_bytes_of(""), &out, 2000));
+    mb_buf_clear(&out);
+    close(silent);
+    close(slow);
+    close(third);
+}
+
+static void count_one(void *arg)
+{
+    ++*(int *)arg;
+}
+
+static void test_drain(void **state)
+{
+    (void)state;
+    int drained = 0, idle = dial(), held = dial();
+    struct mb_buf out = {0};
+    talk(held, mb_bytes_of("GET /hold HTTP/1.1\r\n\r\n"), &out, 20);
+    mb_http_server_drain(server, 5000, count_one, &drained);
+    assert_true(talk(idle, mb_bytes_of(""), &out, 500));
+    assert_int_equal(drained, 0);
+    assert_true(mb_unix_connect(path, NULL) < 0);
+    reply_text(seen.held, "last");
+    assert_true(talk(held, mb_bytes_of(""), &out, 500));
+    assert_non_null(strstr(mb_buf_text(&out), "Connection: close"));
+    turn(3);
+    assert_int_equal(drained, 1);
+    close(idle);
+    close(held);
+    mb_buf_clear(&out);
+
+    mb_http_server_free(server);
+    start(NULL);
+    held = dial();
+    talk(held, mb_bytes_of("GET /hold HTTP/1.1\r\n\r\n"), &out, 20);
+    mb_http_server_drain(server, 50, count_one, &drained);
+    assert_true(talk(held, mb_bytes_of(""), &out, 1000));
+    turn(3);
+    assert_int_equal(drained, 2);
+    assert_int_equal(seen.gone, 1);
+    close(held);
+    mb_buf_clear(&out);
+}
+
+static void test_operator(void **state)
+{
+    (void)state;
+    mb_http_server_free(server);
+    start(&(struct mb_http_options){.operator_socket = true});
+    expect("GET /operator HTTP/1.1\r\n\r\n",
+           "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello");
+    char *got = ask("GET /broken HTTP/1.1\r\n\r\n", NULL);
+    assert_non_null(strstr(got, "cannot read /home/alice/secret"));
+    free(got);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_plain, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stream_up, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_stream_down, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_back_pressure, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_abort, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_refused_in_the_middle, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_expect, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_gzip, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pipelined, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_later, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_client_leaves, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_idle, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_drain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_operator, setup, teardown),
     };
     *strrchr(path, '/') = 0;
     assert_non_null(mkdtemp(path));
