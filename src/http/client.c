@@ -222,7 +222,7 @@ static int explain(const struct call *c, CURLcode code)
         return mb_fail(c->error, MB_EREACH, "http.unreachable",
                        "Tor did not reach the onion service: is it up, and is Tor connected? Try "
                        "again in a minute");
-    if (code == CURLE_UNSUPPORTED_PROTOCOL || code == CURLE_URL_MALFORMAT)
+    if (code == CURLE_URL_MALFORMAT)
         return mb_fail(c->error, MB_EINVAL, "http.path", "this path cannot be asked for");
     return mb_fail(c->error, MB_EREACH, "http.unreachable",
                    "the connection broke before the answer was complete (%s): try again",
