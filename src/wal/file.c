@@ -93,8 +93,8 @@ int wal_sync(struct mb_wal *w, int fd, struct mb_error *error)
     return 0;
 }
 
-/* Past the page cache where the file system can: a third more fdatasyncs a second (bench_wal), and
- * what is read back is what the disk holds. */
+/* Past the page cache where the file system can: a quarter more fdatasyncs a second (bench_wal),
+ * and what is read back is what the disk holds. */
 int wal_open_file(struct mb_wal *w, const char *name, int flags)
 {
     int fd = openat(w->dir_fd, name, flags | O_DIRECT | O_CLOEXEC | O_NOFOLLOW, 0600);
