@@ -124,6 +124,7 @@ struct mb_tor {
     char version[32], version_warning[200], clock_warning[160];
     int64_t skew_s, skew_until_ms;
     struct mb_error error;
+    bool error_noted; /* since tor was up last */
 
     struct onion onions[16];
     size_t onion_count;
@@ -132,7 +133,7 @@ struct mb_tor {
 
 /* tor.c */
 void tor_changed(struct mb_tor *t);
-void tor_note_error(struct mb_tor *t, const struct mb_error *error); /* also logs it, once */
+void tor_note_error(struct mb_tor *t, const struct mb_error *error); /* logs it, once in a row */
 
 /* onions.c: what ought to be there against what is. */
 void tor_onions_check(struct mb_tor *t); /* ask, and add what is missing */

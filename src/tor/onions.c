@@ -97,7 +97,7 @@ static void on_deleted(void *arg, unsigned tag, const struct mb_control_reply *r
     (void)arg, (void)tag, (void)r; /* 552: it was not there */
 }
 
-static void delete (struct mb_tor *t, const struct onion *o)
+static void take_down(struct mb_tor *t, const struct onion *o)
 {
     tor_link_send(t->link, on_deleted, t, 0, "DEL_ONION %.*s", service_id_len(), o->address);
 }
@@ -126,7 +126,8 @@ static void on_list(void *arg, unsigned tag, const struct mb_control_reply *r)
     t->checking = false;
     for (size_t i = 0; i < t->onion_count; i++) {
         struct onion *o = &t->onions[i];
-        if (o->adding || (o->published && lists(r, "onions/current=", o)))
+        bool there = r->status != 250 || lists(r, "onions/current=", o);
+        if (o->adding || (o->published && there))
             continue;
         if (o->published) {
             mb_log(MB_LOG_WARN, "tor", "lost", "onion=%s", o->name);
@@ -135,7 +136,7 @@ static void on_list(void *arg, unsigned tag, const struct mb_control_reply *r)
             tor_changed(t);
         }
         if (lists(r, "onions/detached=", o)) /* left by somebody, with who knows which target */
-            delete (t, o);
+            take_down(t, o);
         add(t, o, o->proof_of_work);
     }
 }
@@ -270,7 +271,7 @@ void mb_tor_withdraw(struct mb_tor *t, const char *name)
         if (strcmp(o->name, name) != 0)
             continue;
         if (t->ready && (o->published || o->adding))
-            delete (t, o);
+            take_down(t, o);
         unreachable(o);
         free(o->name);
         free(o->target);

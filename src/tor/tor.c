@@ -38,8 +38,9 @@ static void on_notify(void *arg)
 
 void tor_note_error(struct mb_tor *t, const struct mb_error *error)
 {
-    if (strcmp(t->error.text, error->text) == 0)
+    if (t->error_noted && strcmp(t->error.text, error->text) == 0)
         return;
+    t->error_noted = true;
     t->error = *error;
     mb_log(MB_LOG_WARN, "tor", "failed", "code=%s", error->code);
     tor_changed(t);
@@ -52,6 +53,8 @@ static void set_state(struct mb_tor *t, enum mb_tor_state state)
     static const char *const names[] = {"down", "connecting", "bootstrap", "up", "refused"};
     mb_log(MB_LOG_INFO, "tor", "state", "state=%s", names[state]);
     t->state = state;
+    if (state == MB_TOR_UP)
+        t->error_noted = false;
     tor_changed(t);
 }
 

@@ -77,7 +77,8 @@ struct mb_tor_status {
  */
 int mb_tor_start(struct mb_tor **out, struct mb_loop *loop, const struct mb_tor_options *options,
                  struct mb_error *error);
-void mb_tor_stop(struct mb_tor *t); /* the child ends with it; NULL is fine */
+/* The child ends with it, after at most 3 s: it has its guards to save. NULL is fine. */
+void mb_tor_stop(struct mb_tor *t);
 
 /* Publish (or replace, by name) a service, and keep it published. MB_EINVAL: target is no Unix
  * socket path. At most 16. */

@@ -140,7 +140,7 @@ if [ -z "${MAGICBIZ_TORRC-}" ]; then
 fi
 
 echo '== a tor of its own'
-child=$work/child
+child="$work/a child"
 keep one mode=child dir="$child" binary="$tor" include="$MAGICBIZ_TORRC" seed="$(seed 1)"
 out=$work/one.out
 check 'published and reachable' "$out" await "$out" 'published=1 reachable=1' 60
