@@ -5,9 +5,7 @@
 
 #include "ledger/internal.h"
 
-/* Fill identity with the first fingerprint of a key that may have been replaced, or be a
- * replacement. */
-static bool identify(struct mb_tx *tx, const char *fingerprint, char identity[MB_FINGERPRINT_SIZE])
+bool mb_tx_identity(struct mb_tx *tx, const char *fingerprint, char identity[MB_FINGERPRINT_SIZE])
 {
     char first_key[MB_STATE_KEY_MAX + 1], current_key[MB_STATE_KEY_MAX + 1];
     char current_fingerprint[MB_FINGERPRINT_SIZE] = "";
@@ -34,13 +32,21 @@ bool mb_signer_of(struct mb_ledger *l, const struct mb_facts *f, const char *fin
 {
     memset(out, 0, sizeof *out);
     mb_snprintf(out->identity, sizeof out->identity, "%s", fingerprint);
-    if (f->keys_replaced && !identify(&l->tx, fingerprint, out->identity))
+    if (f->keys_replaced && !mb_tx_identity(&l->tx, fingerprint, out->identity))
         return false;
     for (size_t i = 0; i < f->founder_count && !f->retired; i++)
         out->founder |= strcmp(f->founders[i], out->identity) == 0;
     for (size_t i = 0; i < f->replica_count; i++)
         out->replica |= strcmp(f->replicas[i].fingerprint, fingerprint) == 0;
     return true;
+}
+
+bool mb_tx_has_role(struct mb_tx *tx, const char *fingerprint)
+{
+    const struct mb_facts *f = mb_facts(tx->ledger);
+    struct mb_signer signer;
+    return f && mb_signer_of(tx->ledger, f, fingerprint, &signer) &&
+           (signer.founder || signer.replica);
 }
 
 static const struct mb_logic *logic_of(const struct mb_facts *f, const char *type)

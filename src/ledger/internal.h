@@ -28,6 +28,7 @@ struct mb_undo {
  */
 struct mb_tx {
     struct mb_backend backend;
+    struct mb_ledger *ledger; /* whose facts it answers from */
     struct mb_map *overlay;
     bool writable;      /* a block or a try is under way */
     bool logging;       /* between open and close */

@@ -102,6 +102,7 @@ static struct mb_ledger *new_ledger(struct mb_backend backend,
     l->modules = modules;
     l->module_count = module_count;
     mb_tx_init(&l->tx, backend);
+    l->tx.ledger = l;
     return l;
 }
 
@@ -305,7 +306,5 @@ unsigned mb_ledger_work(struct mb_ledger *l, const char *fingerprint, const char
 
 bool mb_ledger_has_role(struct mb_ledger *l, const char *fingerprint)
 {
-    const struct mb_facts *f = mb_facts(l);
-    struct mb_signer signer;
-    return f && mb_signer_of(l, f, fingerprint, &signer) && (signer.founder || signer.replica);
+    return mb_tx_has_role(&l->tx, fingerprint);
 }

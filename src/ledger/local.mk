@@ -24,5 +24,9 @@ libmagicbiz_la_SOURCES += \
 	src/ledger/tx.c \
 	src/ledger/value.c \
 	$(empty)
-unit_tests += tests/unit/test_command tests/unit/test_block tests/unit/test_genesis tests/unit/test_apply \
-	tests/unit/test_access
+unit_tests += tests/unit/test_command tests/unit/test_block tests/unit/test_genesis \
+	tests/unit/test_apply tests/unit/test_apply_backends tests/unit/test_access \
+	tests/unit/test_snapshot tests/unit/test_audit
+fuzz_targets += tests/fuzz/fuzz_command tests/fuzz/fuzz_value tests/fuzz/fuzz_block_json \
+	tests/fuzz/fuzz_snapshot tests/fuzz/fuzz_genesis
+bench_programs += tests/bench/bench_apply
