@@ -2,7 +2,7 @@
 /*
  * Ed25519 keys in OpenSSH's formats (OpenSSH PROTOCOL, PROTOCOL.key; RFC 8709).
  * One verification rule everywhere: libsodium's crypto_sign_verify_detached (S < L; A and R
- * canonical and not of small order; no cofactor; no batches).
+ * canonical and not of small order; no cofactor; no batches). Nothing here needs sodium_init().
  */
 #ifndef MB_SIGN_KEY_H
 #define MB_SIGN_KEY_H
@@ -38,8 +38,8 @@ bool mb_is_fingerprint(const char *text);
 
 /* From 32 bytes of randomness that the caller brings. */
 void mb_secret_key_from_seed(struct mb_secret_key *key, const uint8_t seed[32]);
-/* An OpenSSH private key file without passphrase (PROTOCOL.key). MB_EINVAL: key.invalid, or
- * key.encrypted if it has a passphrase. */
+/* An OpenSSH private key file without passphrase (PROTOCOL.key), at most 16 KiB of it, with LF line
+ * ends. MB_EINVAL: key.invalid, or key.encrypted if it has a passphrase; key is then wiped. */
 int mb_secret_key_parse(struct mb_secret_key *key, struct mb_bytes pem, struct mb_error *error);
 /* Append such a file; check is 32 random bits (PROTOCOL.key's "checkint"). */
 void mb_secret_key_write(const struct mb_secret_key *key, const char *comment, uint32_t check,

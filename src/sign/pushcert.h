@@ -32,12 +32,13 @@ struct mb_pushcert {
 
 /*
  * Parse the text of a certificate (payload, then the armoured signature). Checks form and bounds
- * only: well-formed lines, object ids of one length, refs that mb_ref_valid() takes, no ref twice.
+ * only: the lines of git, in git's order; UTF-8 without control characters; object ids of one
+ * length; refs that mb_ref_valid() takes, at least one and none twice. On failure cert is empty.
  * MB_EINVAL, code pushcert.invalid; MB_ELIMIT, code pushcert.too_large.
  */
 int mb_pushcert_parse(struct mb_pushcert *cert, struct mb_bytes text, struct mb_error *error);
 void mb_pushcert_clear(struct mb_pushcert *cert);
-/* Check the signature; fills *signer. Errors as mb_sshsig_verify(). */
+/* Check the signature; fills *signer (unless NULL). Errors as mb_sshsig_verify(). */
 int mb_pushcert_verify(const struct mb_pushcert *cert, struct mb_public_key *signer,
                        struct mb_error *error);
 

@@ -20,10 +20,11 @@ struct mb_sshsig {
 /* Parse a binary SSHSIG. MB_EINVAL, code signature.invalid. */
 int mb_sshsig_parse(struct mb_sshsig *s, struct mb_bytes binary, struct mb_error *error);
 /* Check that binary is a signature of message in name_space; fills *signer (unless NULL).
- * MB_EINVAL (signature.invalid) or MB_EPROOF (signature.namespace, signature.false). */
+ * MB_EINVAL (signature.invalid) or MB_EPROOF (signature.namespace, signature.false), and *signer
+ * stays as it was. */
 int mb_sshsig_verify(struct mb_bytes binary, const char *name_space, struct mb_bytes message,
                      struct mb_public_key *signer, struct mb_error *error);
-/* Append the binary SSHSIG. */
+/* Append the binary SSHSIG. name_space has 1 to MB_SSHSIG_NAMESPACE_MAX bytes, else this aborts. */
 void mb_sshsig_sign(const struct mb_secret_key *key, const char *name_space,
                     struct mb_bytes message, struct mb_buf *binary);
 

@@ -19,10 +19,11 @@
 #define LABEL  "OPENSSH PRIVATE KEY"
 
 /* Where things stand in the binary form of key_file, whose comment fills a block. */
-#define SECRET_LEN_AT 94
-#define CHECK_AT      98
-#define COMMENT_AT    229
-#define COMMENT       "alice@example"
+#define KDF_OPTIONS_AT 31
+#define SECRET_LEN_AT  94
+#define CHECK_AT       98
+#define COMMENT_AT     229
+#define COMMENT        "alice@example"
 
 static void a_public_key_is_read_and_written(void **state)
 {
@@ -268,6 +269,20 @@ static void padding_is_the_least_there_can_be(void **state)
     mb_buf_clear(&text);
 }
 
+/* What a cipher would need, where there is none. */
+static void a_key_derivation_needs_a_cipher(void **state)
+{
+    (void)state;
+    struct mb_buf binary = binary_form(key_file), more = {0};
+    struct mb_secret_key key;
+    mb_buf_add(&more, binary.data, KDF_OPTIONS_AT);
+    mb_buf_add_string(&more, mb_bytes_of("salt"));
+    mb_buf_add(&more, binary.data + KDF_OPTIONS_AT + 4, binary.len - KDF_OPTIONS_AT - 4);
+    assert_int_equal(parse_form(mb_buf_bytes(&more), &key), MB_EINVAL);
+    mb_buf_clear(&binary);
+    mb_buf_clear(&more);
+}
+
 static void other_files_are_refused(void **state)
 {
     (void)state;
@@ -381,6 +396,7 @@ int main(void)
         cmocka_unit_test(a_key_file_has_room_for_any_comment),
         cmocka_unit_test(each_byte_of_a_key_file_counts),
         cmocka_unit_test(padding_is_the_least_there_can_be),
+        cmocka_unit_test(a_key_derivation_needs_a_cipher),
         cmocka_unit_test(other_files_are_refused),
         cmocka_unit_test(signatures_follow_the_one_rule),
         cmocka_unit_test(ssh_keygen_and_we_read_each_other),
