@@ -27,16 +27,43 @@ static int state_seek(void *self, const char *prefix, const char *from, struct m
     return rc;
 }
 
-static int state_put(void *self, uint64_t slot, const char *key, struct mb_bytes text)
+/* The statements that write a versioned table, and the letters of their args. */
+struct versioned {
+    enum mb_sql row, keep, insert, update, drop;
+    const char *name, *name_number, *all;
+};
+
+/* Set a row to data, or remove it; what it was is kept if a checkpoint may still ask for it. */
+static int set_row(struct mb_store *s, const struct versioned *v, const char *tree,
+                   struct mb_bytes id, struct mb_bytes data)
 {
-    struct mb_store *s = self;
-    int rc = s->newest < 0 ? 0 : mb_store_step(s, SQL_STATE_KEEP, "is", s->newest, key);
-    if (rc == 0)
-        rc = mb_store_step(s, SQL_CHANGED_ADD, "is", (int64_t)slot, key);
+    int64_t mark = -1, undo = 0;
+    int there = mb_store_step(s, v->row, v->name, tree, id), rc = 0;
+    if (there < 0)
+        return there;
+    if (there) {
+        mark = sqlite3_column_int64(s->stmt[v->row], 0);
+        undo = sqlite3_column_int64(s->stmt[v->row], 1);
+        mb_store_done(s, v->row);
+    }
+    if (there && mark < s->newest) {
+        undo = s->next++;
+        rc = mb_store_step(s, v->keep, v->name_number, tree, id, undo);
+    }
     if (rc)
         return rc;
-    return text.data ? mb_store_step(s, SQL_STATE_PUT, "ist", s->newest, key, text)
-                     : mb_store_step(s, SQL_STATE_DELETE, "s", key);
+    if (!data.data && undo == 0)
+        return mb_store_step(s, v->drop, v->name, tree, id);
+    return mb_store_step(s, there ? v->update : v->insert, v->all, tree, id, s->newest, undo, data);
+}
+
+static int state_put(void *self, uint64_t slot, const char *key, struct mb_bytes text)
+{
+    static const struct versioned state = {
+        SQL_STATE_ROW, SQL_STATE_KEEP, SQL_STATE_INSERT, SQL_STATE_UPDATE, SQL_STATE_DROP,
+        "st",          "sti",          "stiit"};
+    int rc = mb_store_step(self, SQL_CHANGED_ADD, "is", (int64_t)slot, key);
+    return rc ? rc : set_row(self, &state, NULL, mb_bytes_of(key), text);
 }
 
 static int page_load(void *self, const char *tree, struct mb_bytes id, struct mb_buf *page)
@@ -46,12 +73,10 @@ static int page_load(void *self, const char *tree, struct mb_bytes id, struct mb
 
 static int page_save(void *self, const char *tree, struct mb_bytes id, struct mb_bytes page)
 {
-    struct mb_store *s = self;
-    int rc = s->newest < 0 ? 0 : mb_store_step(s, SQL_PAGE_KEEP, "isb", s->newest, tree, id);
-    if (rc)
-        return rc;
-    return page.len ? mb_store_step(s, SQL_PAGE_PUT, "isbb", s->newest, tree, id, page)
-                    : mb_store_step(s, SQL_PAGE_DELETE, "sb", tree, id);
+    static const struct versioned pages = {SQL_PAGE_ROW,    SQL_PAGE_KEEP, SQL_PAGE_INSERT,
+                                           SQL_PAGE_UPDATE, SQL_PAGE_DROP, "sb",
+                                           "sbi",           "sbiib"};
+    return set_row(self, &pages, tree, id, page.len ? page : mb_bytes(NULL, 0));
 }
 
 static int history_get(void *self, unsigned level, uint64_t index, struct mb_hash *hash)

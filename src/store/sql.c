@@ -4,20 +4,20 @@
 #include <stdarg.h>
 #include <string.h>
 
-const char *const mb_store_tables[] = {"state",   "page",    "old_state", "old_page",
-                                       "changed", "history", "seen",      "meta",
-                                       "command", "mark",    NULL};
+const char *const mb_store_tables[] = {"state", "page", "old",     "changed", "history",
+                                       "seen",  "meta", "command", "mark",    NULL};
 
 const char mb_store_schema[] =
-    "CREATE TABLE state(key TEXT PRIMARY KEY, mark INTEGER NOT NULL, text TEXT NOT NULL)"
-    " STRICT, WITHOUT ROWID;"
-    "CREATE TABLE page(tree TEXT, id BLOB, mark INTEGER NOT NULL, page BLOB NOT NULL,"
-    " PRIMARY KEY(tree, id)) STRICT, WITHOUT ROWID;"
-    /* With a rowid, so that copies are appended and their order costs but a small index. */
-    "CREATE TABLE old_state(checkpoint INTEGER, key TEXT, text TEXT, PRIMARY KEY(checkpoint, key))"
+    "CREATE TABLE state(key TEXT PRIMARY KEY, mark INTEGER NOT NULL, undo INTEGER NOT NULL,"
+    " text TEXT) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX state_removed ON state(mark) WHERE text IS NULL;"
+    /* With a rowid, for rows of 1 to 2 KiB do not fit the nodes of an index. */
+    "CREATE TABLE page(tree TEXT, id BLOB, mark INTEGER NOT NULL, undo INTEGER NOT NULL, page BLOB,"
+    " PRIMARY KEY(tree, id)) STRICT;"
+    "CREATE INDEX page_removed ON page(mark) WHERE page IS NULL;"
+    "CREATE TABLE old(n INTEGER PRIMARY KEY, mark INTEGER NOT NULL, undo INTEGER NOT NULL, data "
+    "ANY)"
     " STRICT;"
-    "CREATE TABLE old_page(checkpoint INTEGER, tree TEXT, id BLOB, page BLOB,"
-    " PRIMARY KEY(checkpoint, tree, id)) STRICT;"
     "CREATE TABLE changed(slot INTEGER, key TEXT, PRIMARY KEY(slot, key)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE history(level INTEGER, idx INTEGER, hash BLOB NOT NULL, PRIMARY KEY(level, idx))"
     " STRICT, WITHOUT ROWID;"
@@ -34,31 +34,34 @@ const char *const mb_store_sql[SQL_COUNT] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
     [SQL_ROLLBACK] = "ROLLBACK",
-    [SQL_STATE_GET] = "SELECT text FROM state WHERE key = ?1",
-    [SQL_STATE_SEEK] = "SELECT key, text FROM state WHERE key >= ?1 ORDER BY key LIMIT 1",
-    [SQL_STATE_KEEP] =
-        "INSERT OR IGNORE INTO old_state SELECT ?1, ?2, (SELECT text FROM state WHERE key = ?2)"
-        " WHERE NOT EXISTS (SELECT 1 FROM state WHERE key = ?2 AND mark >= ?1)",
-    [SQL_STATE_PUT] = "INSERT OR REPLACE INTO state VALUES (?2, ?1, ?3)",
-    [SQL_STATE_DELETE] = "DELETE FROM state WHERE key = ?1",
+    [SQL_STATE_GET] = "SELECT text FROM state WHERE key = ?1 AND text IS NOT NULL",
+    [SQL_STATE_SEEK] = "SELECT key, text FROM state WHERE key >= ?1 AND text IS NOT NULL"
+                       " ORDER BY key LIMIT 1",
+    [SQL_STATE_SEEK_ROW] = "SELECT mark, undo, text, key FROM state WHERE key >= ?1"
+                           " ORDER BY key LIMIT 1",
+    [SQL_STATE_ALL] = "SELECT key, text FROM state WHERE text IS NOT NULL ORDER BY key",
+    [SQL_STATE_ROW] = "SELECT mark, undo, text FROM state WHERE key = ?2",
+    [SQL_STATE_KEEP] = "INSERT INTO old SELECT ?3, mark, undo, text FROM state WHERE key = ?2",
+    [SQL_STATE_INSERT] = "INSERT INTO state VALUES (?2, ?3, ?4, ?5)",
+    [SQL_STATE_UPDATE] = "UPDATE state SET mark = ?3, undo = ?4, text = ?5 WHERE key = ?2",
+    [SQL_STATE_DROP] = "DELETE FROM state WHERE key = ?2",
+    [SQL_STATE_PURGE] = "DELETE FROM state WHERE text IS NULL AND mark < ?1",
+    [SQL_PAGE_GET] = "SELECT page FROM page WHERE tree = ?1 AND id = ?2 AND page IS NOT NULL",
+    [SQL_PAGE_ROW] = "SELECT mark, undo, page FROM page WHERE tree = ?1 AND id = ?2",
+    [SQL_PAGE_KEEP] = "INSERT INTO old SELECT ?3, mark, undo, page FROM page WHERE tree = ?1"
+                      " AND id = ?2",
+    [SQL_PAGE_INSERT] = "INSERT INTO page VALUES (?1, ?2, ?3, ?4, ?5)",
+    [SQL_PAGE_UPDATE] = "UPDATE page SET mark = ?3, undo = ?4, page = ?5 WHERE tree = ?1"
+                        " AND id = ?2",
+    [SQL_PAGE_DROP] = "DELETE FROM page WHERE tree = ?1 AND id = ?2",
+    [SQL_PAGE_PURGE] = "DELETE FROM page WHERE page IS NULL AND mark < ?1",
+    [SQL_OLD_ROW] = "SELECT mark, undo, data FROM old WHERE n = ?1",
+    [SQL_OLD_LAST] = "SELECT max(n) FROM old",
+    [SQL_OLD_FORGET] = "DELETE FROM old WHERE n < ?1",
     [SQL_CHANGED_ADD] = "INSERT OR IGNORE INTO changed VALUES (?1, ?2)",
     [SQL_CHANGED_LIST] = "SELECT key FROM changed WHERE slot > ?1 AND slot <= ?2 AND key > ?3"
                          " AND key < ?4 ORDER BY key LIMIT ?5",
     [SQL_CHANGED_FORGET] = "DELETE FROM changed WHERE slot <= ?1",
-    [SQL_PAGE_GET] = "SELECT page FROM page WHERE tree = ?1 AND id = ?2",
-    [SQL_PAGE_KEEP] =
-        "INSERT OR IGNORE INTO old_page"
-        " SELECT ?1, ?2, ?3, (SELECT page FROM page WHERE tree = ?2 AND id = ?3)"
-        " WHERE NOT EXISTS (SELECT 1 FROM page WHERE tree = ?2 AND id = ?3 AND mark >= ?1)",
-    [SQL_PAGE_PUT] = "INSERT OR REPLACE INTO page VALUES (?2, ?3, ?1, ?4)",
-    [SQL_PAGE_DELETE] = "DELETE FROM page WHERE tree = ?1 AND id = ?2",
-    [SQL_OLD_STATE_GET] = "SELECT text FROM old_state WHERE checkpoint = ?1 AND key = ?2",
-    [SQL_OLD_STATE_SEEK] = "SELECT key FROM old_state WHERE checkpoint = ?1 AND key >= ?2"
-                           " ORDER BY key LIMIT 1",
-    [SQL_OLD_STATE_FORGET] = "DELETE FROM old_state WHERE checkpoint < ?1",
-    [SQL_OLD_PAGE_GET] = "SELECT page FROM old_page WHERE checkpoint = ?1 AND tree = ?2"
-                         " AND id = ?3",
-    [SQL_OLD_PAGE_FORGET] = "DELETE FROM old_page WHERE checkpoint < ?1",
     [SQL_MARK_GET] = "SELECT slot FROM mark WHERE name = ?1",
     [SQL_MARK_PUT] = "INSERT OR REPLACE INTO mark VALUES (?1, ?2)",
     [SQL_HISTORY_GET] = "SELECT hash FROM history WHERE level = ?1 AND idx = ?2",
@@ -73,7 +76,6 @@ const char *const mb_store_sql[SQL_COUNT] = {
     [SQL_META_DELETE] = "DELETE FROM meta WHERE name = ?1",
     [SQL_COMMAND_ADD] = "INSERT OR IGNORE INTO command VALUES (?1, ?2, ?3)",
     [SQL_COMMAND_FIND] = "SELECT slot, idx FROM command WHERE id = ?1",
-    [SQL_STATE_ALL] = "SELECT key, text FROM state ORDER BY key",
 };
 
 static enum mb_err kind_of(int rc)

@@ -2,10 +2,11 @@
 /*
  * The store's tables, and its statements, kept prepared.
  *
- * Versions by undo: `mark` of a row is the newest checkpoint when the row was written. A row that
- * is about to change for the first time since checkpoint C is copied into old_… under C (text NULL:
- * there was none); what a row was at a checkpoint is thus its oldest copy under it or a newer one,
- * else the row itself. Forgetting a checkpoint is a range delete.
+ * Versions by undo: `mark` of a row is the newest checkpoint when the row was written, so that a
+ * row is what it was at checkpoint C if mark < C. When a row changes for the first time since the
+ * newest checkpoint, what it was goes to the end of `old`, and `undo` of the row says where (0: it
+ * was nothing); copies point at older ones likewise. A row that is removed stays without its text
+ * while somebody may ask what it was. Forgetting is a range delete.
  */
 #ifndef MB_STORE_SQL_H
 #define MB_STORE_SQL_H
@@ -28,21 +29,27 @@ enum mb_sql {
     SQL_ROLLBACK,
     SQL_STATE_GET,
     SQL_STATE_SEEK,
+    SQL_STATE_SEEK_ROW,
+    SQL_STATE_ALL,
+    SQL_STATE_ROW,
     SQL_STATE_KEEP,
-    SQL_STATE_PUT,
-    SQL_STATE_DELETE,
+    SQL_STATE_INSERT,
+    SQL_STATE_UPDATE,
+    SQL_STATE_DROP,
+    SQL_STATE_PURGE,
+    SQL_PAGE_GET,
+    SQL_PAGE_ROW,
+    SQL_PAGE_KEEP,
+    SQL_PAGE_INSERT,
+    SQL_PAGE_UPDATE,
+    SQL_PAGE_DROP,
+    SQL_PAGE_PURGE,
+    SQL_OLD_ROW,
+    SQL_OLD_LAST,
+    SQL_OLD_FORGET,
     SQL_CHANGED_ADD,
     SQL_CHANGED_LIST,
     SQL_CHANGED_FORGET,
-    SQL_PAGE_GET,
-    SQL_PAGE_KEEP,
-    SQL_PAGE_PUT,
-    SQL_PAGE_DELETE,
-    SQL_OLD_STATE_GET,
-    SQL_OLD_STATE_SEEK,
-    SQL_OLD_STATE_FORGET,
-    SQL_OLD_PAGE_GET,
-    SQL_OLD_PAGE_FORGET,
     SQL_MARK_GET,
     SQL_MARK_PUT,
     SQL_HISTORY_GET,
@@ -57,7 +64,6 @@ enum mb_sql {
     SQL_META_DELETE,
     SQL_COMMAND_ADD,
     SQL_COMMAND_FIND,
-    SQL_STATE_ALL,
     SQL_COUNT,
 };
 extern const char *const mb_store_sql[SQL_COUNT];
@@ -68,6 +74,8 @@ struct mb_store {
     sqlite3_stmt *stmt[SQL_COUNT];
     int64_t newest, previous; /* checkpoints that are kept; -1: none */
     int64_t forgotten;
+    int64_t cut;           /* copies before this one are for checkpoints before the newest */
+    int64_t next;          /* the number of the next copy */
     int wal_pages;         /* in the write-ahead log, after the last commit */
     struct mb_error error; /* the first failure since begin; code "" if there is none */
 };

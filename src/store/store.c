@@ -80,24 +80,31 @@ static int configure(struct mb_store *s)
     return rc;
 }
 
-static int read_mark(struct mb_store *s, const char *name, int64_t *slot)
+static int read_number(struct mb_store *s, enum mb_sql which, const char *name, int64_t none,
+                       int64_t *number)
 {
-    *slot = -1;
-    int rc = mb_store_step(s, SQL_MARK_GET, "s", name);
+    *number = none;
+    int rc = mb_store_step(s, which, name ? "s" : "", name);
     if (rc == 1) {
-        *slot = sqlite3_column_int64(s->stmt[SQL_MARK_GET], 0);
-        mb_store_done(s, SQL_MARK_GET);
+        if (sqlite3_column_type(s->stmt[which], 0) != SQLITE_NULL)
+            *number = sqlite3_column_int64(s->stmt[which], 0);
+        mb_store_done(s, which);
     }
     return rc < 0 ? rc : 0;
 }
 
 static int read_marks(struct mb_store *s)
 {
-    int rc = read_mark(s, "newest", &s->newest);
+    int rc = read_number(s, SQL_MARK_GET, "newest", -1, &s->newest);
     if (rc == 0)
-        rc = read_mark(s, "previous", &s->previous);
+        rc = read_number(s, SQL_MARK_GET, "previous", -1, &s->previous);
     if (rc == 0)
-        rc = read_mark(s, "forgotten", &s->forgotten);
+        rc = read_number(s, SQL_MARK_GET, "forgotten", -1, &s->forgotten);
+    if (rc == 0)
+        rc = read_number(s, SQL_MARK_GET, "cut", 1, &s->cut);
+    if (rc == 0)
+        rc = read_number(s, SQL_OLD_LAST, NULL, 0, &s->next);
+    s->next = s->next < s->cut ? s->cut : s->next + 1;
     return rc;
 }
 
@@ -197,6 +204,7 @@ int mb_store_wipe(struct mb_store *s, struct mb_error *error)
             return give_up(s, rc, error);
     }
     s->newest = s->previous = s->forgotten = -1;
+    s->cut = s->next = 1;
     return 0;
 }
 
@@ -217,14 +225,18 @@ int mb_store_mark_checkpoint(struct mb_store *s, uint64_t slot, struct mb_error 
         return mb_fail(error, MB_EINVAL, "store.order", "checkpoint %lld comes after %llu",
                        (long long)s->newest, (unsigned long long)slot);
     if (s->newest >= 0) {
-        rc = mb_store_step(s, SQL_OLD_STATE_FORGET, "i", s->newest);
+        rc = mb_store_step(s, SQL_OLD_FORGET, "i", s->cut);
         if (rc == 0)
-            rc = mb_store_step(s, SQL_OLD_PAGE_FORGET, "i", s->newest);
+            rc = mb_store_step(s, SQL_STATE_PURGE, "i", s->newest);
+        if (rc == 0)
+            rc = mb_store_step(s, SQL_PAGE_PURGE, "i", s->newest);
         if (rc == 0)
             rc = set_mark(s, "previous", s->newest, &s->previous);
     }
     if (rc == 0)
         rc = set_mark(s, "newest", (int64_t)slot, &s->newest);
+    if (rc == 0)
+        rc = set_mark(s, "cut", s->next, &s->cut);
     if (rc && error)
         *error = s->error;
     return rc;

@@ -47,26 +47,26 @@ void mb_store_view_free(struct mb_store_view *v)
     free(v);
 }
 
-/* The checkpoints whose copies count for a view: its own, and the one after it. Returns how many.
- */
-static size_t copies(const struct mb_store_view *v, int64_t checkpoints[2])
+/* What a step of SQL_…_ROW found (mark, undo, data), as it was at the view's checkpoint: 1 and
+ * appended, or 0 if it was not there. */
+static int row_found(struct mb_store_view *v, enum mb_sql which, int rc, struct mb_buf *out)
 {
-    checkpoints[0] = v->slot;
-    checkpoints[1] = v->store->newest;
-    return v->slot == v->store->newest ? 1 : 2;
-}
-
-enum { FROM_ROW = 2 };
-
-/* What a step of SQL_OLD_… found: 1 and the copy appended, 0 if it says that nothing was there, or
- * FROM_ROW if there is no copy. */
-static int copy_found(struct mb_store *s, enum mb_sql which, int rc, struct mb_buf *out)
-{
+    struct mb_store *s = v->store;
+    while (rc == 1 && sqlite3_column_int64(s->stmt[which], 0) >= v->slot) {
+        int64_t undo = sqlite3_column_int64(s->stmt[which], 1);
+        mb_store_done(s, which);
+        if (undo == 0)
+            return 0;
+        which = SQL_OLD_ROW;
+        rc = mb_store_step(s, which, "i", undo);
+        if (rc == 0)
+            return mb_store_fail(s, SQLITE_CORRUPT);
+    }
     if (rc != 1)
-        return rc ? rc : FROM_ROW;
-    bool there = sqlite3_column_type(s->stmt[which], 0) != SQLITE_NULL;
+        return rc;
+    bool there = sqlite3_column_type(s->stmt[which], 2) != SQLITE_NULL;
     if (there)
-        mb_store_column(s, which, 0, out);
+        mb_store_column(s, which, 2, out);
     mb_store_done(s, which);
     return there;
 }
@@ -74,53 +74,19 @@ static int copy_found(struct mb_store *s, enum mb_sql which, int rc, struct mb_b
 static int view_get(void *self, const char *key, struct mb_buf *value)
 {
     struct mb_store_view *v = self;
-    int64_t at[2];
     if (!is_kept(v->store, v->slot))
         return MB_ENOENT;
-    for (size_t i = 0, n = copies(v, at); i < n; i++) {
-        int rc = mb_store_step(v->store, SQL_OLD_STATE_GET, "is", at[i], key);
-        rc = copy_found(v->store, SQL_OLD_STATE_GET, rc, value);
-        if (rc != FROM_ROW)
-            return rc;
-    }
-    return mb_store_get(v->store, SQL_STATE_GET, value, "s", key);
+    int rc = mb_store_step(v->store, SQL_STATE_ROW, "st", NULL, mb_bytes_of(key));
+    return row_found(v, SQL_STATE_ROW, rc, value);
 }
 
 static int view_page_load(void *self, const char *tree, struct mb_bytes id, struct mb_buf *page)
 {
     struct mb_store_view *v = self;
-    int64_t at[2];
     if (!is_kept(v->store, v->slot))
         return MB_ENOENT;
-    for (size_t i = 0, n = copies(v, at); i < n; i++) {
-        int rc = mb_store_step(v->store, SQL_OLD_PAGE_GET, "isb", at[i], tree, id);
-        rc = copy_found(v->store, SQL_OLD_PAGE_GET, rc, page);
-        if (rc != FROM_ROW)
-            return rc;
-    }
-    return mb_store_get(v->store, SQL_PAGE_GET, page, "sb", tree, id);
-}
-
-/* The first key >= from among rows and copies, whether it was there or not: 1, or 0. */
-static int first_key(struct mb_store_view *v, const char *from, struct mb_buf *key)
-{
-    struct mb_buf other = {0};
-    int64_t at[2];
-    size_t n = copies(v, at);
-    int found = mb_store_get(v->store, SQL_STATE_SEEK, key, "s", from);
-    for (size_t i = 0; i < n && found >= 0; i++) {
-        mb_buf_reset(&other);
-        int rc = mb_store_get(v->store, SQL_OLD_STATE_SEEK, &other, "is", at[i], from);
-        if (rc < 0) {
-            found = rc;
-        } else if (rc && (!found || strcmp(mb_buf_text(&other), mb_buf_text(key)) < 0)) {
-            mb_buf_reset(key);
-            mb_buf_add_bytes(key, mb_buf_bytes(&other));
-            found = 1;
-        }
-    }
-    mb_buf_clear(&other);
-    return found;
+    int rc = mb_store_step(v->store, SQL_PAGE_ROW, "sb", tree, id);
+    return row_found(v, SQL_PAGE_ROW, rc, page);
 }
 
 /* Make text the least one that is greater: there are no NULs in keys. */
@@ -135,25 +101,28 @@ static int view_seek(void *self, const char *prefix, const char *from, struct mb
     struct mb_store_view *v = self;
     if (!is_kept(v->store, v->slot))
         return MB_ENOENT;
-    struct mb_buf start = {0}, found = {0};
+    struct mb_buf next = {0};
     int rc;
-    mb_buf_add_text(&start, mb_store_scan_from(prefix, from));
-    while ((rc = first_key(v, mb_buf_text(&start), &found)) == 1) {
-        rc = 0;
-        if (strncmp(mb_buf_text(&found), prefix, strlen(prefix)) != 0)
+    mb_buf_add_text(&next, mb_store_scan_from(prefix, from));
+    for (;;) {
+        rc = mb_store_step(v->store, SQL_STATE_SEEK_ROW, "s", mb_buf_text(&next));
+        if (rc != 1)
             break;
-        rc = view_get(v, mb_buf_text(&found), value);
-        if (rc)
+        mb_buf_reset(&next);
+        mb_store_column(v->store, SQL_STATE_SEEK_ROW, 3, &next);
+        if (strncmp(mb_buf_text(&next), prefix, strlen(prefix)) != 0) {
+            mb_store_done(v->store, SQL_STATE_SEEK_ROW);
+            rc = 0;
             break;
-        mb_buf_reset(&start);
-        mb_buf_add_bytes(&start, mb_buf_bytes(&found));
-        successor(&start);
-        mb_buf_reset(&found);
+        }
+        rc = row_found(v, SQL_STATE_SEEK_ROW, rc, value);
+        if (rc == 1)
+            mb_buf_add_bytes(key, mb_buf_bytes(&next));
+        if (rc != 0)
+            break;
+        successor(&next);
     }
-    if (rc == 1)
-        mb_buf_add_bytes(key, mb_buf_bytes(&found));
-    mb_buf_clear(&start);
-    mb_buf_clear(&found);
+    mb_buf_clear(&next);
     return rc;
 }
 

@@ -38,6 +38,14 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+/* Processor time of the process, user and system, in seconds. */
+static double processor(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
 static void must(int rc, const struct mb_error *error)
 {
     if (rc >= 0)
@@ -103,7 +111,7 @@ static uint64_t load(struct mb_store *s, uint64_t keys, struct mb_hash *root)
 static uint64_t change(struct mb_store *s, uint64_t keys, uint64_t slot, unsigned blocks,
                        const char *name, struct mb_hash *root)
 {
-    double start = now(), slowest = 0;
+    double start = now(), busy = processor(), slowest = 0;
     for (unsigned i = 0; i < blocks; i++) {
         uint64_t list[BLOCK], part = keys / BLOCK;
         for (unsigned k = 0; k < BLOCK; k++)
@@ -113,6 +121,7 @@ static uint64_t change(struct mb_store *s, uint64_t keys, uint64_t slot, unsigne
         slowest = now() - t > slowest ? now() - t : slowest;
     }
     printf("%s %.0f keys/s\n", name, blocks * BLOCK / (now() - start));
+    printf("%s_processor %.1f us/key\n", name, (processor() - busy) / (blocks * BLOCK) * 1e6);
     printf("%s_slowest_block %.1f ms\n", name, slowest * 1e3);
     return slot;
 }
