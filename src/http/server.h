@@ -35,7 +35,7 @@ struct mb_route {
 };
 
 struct mb_http_options {
-    unsigned connections_max; /* 0: 256 */
+    unsigned connections_max; /* 0: 256; each takes three descriptors */
     int64_t idle_ms;          /* a connection without progress is closed; 0: 120,000 */
     int64_t head_max;         /* bytes of a request's head; 0: 16,384 */
     bool operator_socket;     /* check peer credentials: uid of the daemon, or root */
