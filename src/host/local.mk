@@ -1,4 +1,6 @@
 libmagicbiz_la_SOURCES += \
-	src/host/config.h \
-	src/host/modules.h \
-	$(empty)
+	src/host/config.c src/host/config.h \
+	src/host/file.c \
+	src/host/host.c src/host/host.h \
+	src/host/modules.c src/host/modules.h
+unit_tests += tests/unit/test_config
