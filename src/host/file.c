@@ -33,8 +33,8 @@ int mb_read_file(const char *path, size_t max, struct mb_buf *out, struct mb_err
             break;
         out->len += (size_t)n;
         if (out->len - start > max) {
-            rc = mb_fail(error, MB_ELIMIT, "file.too_large", "%s: larger than %zu bytes", path,
-                         max);
+            rc =
+                mb_fail(error, MB_ELIMIT, "file.too_large", "%s: larger than %zu bytes", path, max);
             break;
         }
     }

@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * magicbizd init: found an organisation with this daemon as its first replica. It makes every key
+ * itself, before tor runs, and writes the genesis into the archive; from then on only the log and
+ * the archive count.
+ */
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <sodium.h>
+
+#include "daemon/node.h"
+
+struct founding {
+    const char *name, *data, *include;
+    const char *founders[64];
+    size_t founder_count;
+    int64_t threshold, epoch_s, work_bits;
+    const char *tor_mode;
+    const char *modules[MB_MODULES_MAX];
+    size_t module_count;
+    bool json;
+};
+
+static const char usage[] =
+    "usage: magicbizd init --name NAME --founder PUBKEY... --data DIR [options]\n"
+    "\n"
+    "Found an organisation with this daemon as its first replica.\n"
+    "\n"
+    "  --name NAME        1 to 32 lower-case letters and digits\n"
+    "  --founder PUBKEY   a founder's key: \"ssh-ed25519 AAAA...\" or a .pub file; repeatable\n"
+    "  --data DIR         folder to make; keep a copy of DIR/keys in a safe place\n"
+    "  --threshold M      how many founders must sign what the organisation does (1)\n"
+    "  --work-bits N      work asked of commands by keys without a role, 0 to 32 (0)\n"
+    "  --epoch SECONDS    length of an epoch (3600)\n"
+    "  --module NAME      a module that the organisation uses; repeatable (vcs)\n"
+    "  --tor MODE         child, running or none, for the configuration written (child)\n"
+    "  --torrc FILE       torrc that the child includes: a private network, bridges\n"
+    "  --json             print one JSON document\n"
+    "\n"
+    "example: magicbizd init --name acme --founder \"$(magicbiz id show --public)\" --data "
+    "/srv/acme\n";
+
+static int parse_arguments(struct founding *f, int argc, char **argv)
+{
+    static const struct option options[] = {{"name", required_argument, NULL, 'n'},
+                                            {"founder", required_argument, NULL, 'f'},
+                                            {"data", required_argument, NULL, 'd'},
+                                            {"threshold", required_argument, NULL, 't'},
+                                            {"work-bits", required_argument, NULL, 'w'},
+                                            {"epoch", required_argument, NULL, 'e'},
+                                            {"module", required_argument, NULL, 'm'},
+                                            {"tor", required_argument, NULL, 'T'},
+                                            {"torrc", required_argument, NULL, 'i'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    int c;
+    *f = (struct founding){.threshold = 1, .epoch_s = 3600, .tor_mode = "child"};
+    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+        switch (c) {
+        case 'n':
+            f->name = optarg;
+            break;
+        case 'd':
+            f->data = optarg;
+            break;
+        case 'i':
+            f->include = optarg;
+            break;
+        case 'T':
+            f->tor_mode = optarg;
+            break;
+        case 'j':
+            f->json = true;
+            break;
+        case 't':
+            f->threshold = strtoll(optarg, NULL, 10);
+            break;
+        case 'w':
+            f->work_bits = strtoll(optarg, NULL, 10);
+            break;
+        case 'e':
+            f->epoch_s = strtoll(optarg, NULL, 10);
+            break;
+        case 'f':
+            if (f->founder_count < 64)
+                f->founders[f->founder_count++] = optarg;
+            break;
+        case 'm':
+            if (f->module_count < MB_MODULES_MAX)
+                f->modules[f->module_count++] = optarg;
+            break;
+        case 'h':
+            fputs(usage, stdout);
+            exit(0);
+        default:
+            fputs(usage, stderr);
+            return 2;
+        }
+    }
+    if (f->name == NULL || f->data == NULL || f->founder_count == 0 || optind != argc) {
+        fputs(usage, stderr);
+        return 2;
+    }
+    if (f->module_count == 0)
+        f->modules[f->module_count++] = "vcs";
+    return 0;
+}
+
+static int founder_key(const char *given, struct mb_public_key *key, struct mb_error *error)
+{
+    struct mb_buf text = {0};
+    int rc = 0;
+    if (strncmp(given, "ssh-", 4) == 0)
+        mb_buf_add_text(&text, given);
+    else
+        rc = mb_read_file(given, 4096, &text, error);
+    if (rc == 0)
+        rc = mb_public_key_parse_line(key, mb_buf_text(&text), error);
+    mb_buf_clear(&text);
+    return rc;
+}
+
+static int write_key(const struct founding *f, const char *name, const void *data, size_t len,
+                     struct mb_error *error)
+{
+    char *path = mb_asprintf("%s/keys/%s", f->data, name);
+    int rc = mb_write_file(path, mb_bytes(data, len), 0600, error);
+    free(path);
+    return rc;
+}
+
+static int make_onion(const struct founding *f, const char *name, char address[MB_ONION_SIZE],
+                      struct mb_error *error)
+{
+    uint8_t seed[32], key[64];
+    mb_random(seed, sizeof seed);
+    mb_onion_key_from_seed(key, seed);
+    int rc = mb_onion_address(address, key);
+    if (rc == 0)
+        rc = write_key(f, name, key, sizeof key, error);
+    sodium_memzero(seed, sizeof seed);
+    sodium_memzero(key, sizeof key);
+    return rc;
+}
+
+int node_onion_key(const char *data, const char *name, uint8_t key[64], struct mb_error *error)
+{
+    char *path = mb_asprintf("%s/keys/%s", data, name);
+    struct mb_buf bytes = {0};
+    int rc = mb_read_file(path, 64, &bytes, error);
+    if (rc == 0 && bytes.len != 64)
+        rc =
+            mb_fail(error, MB_ECORRUPT, "key.invalid", "%s is not an onion key: put it back", path);
+    if (rc == 0)
+        memcpy(key, bytes.data, 64);
+    mb_buf_clear(&bytes);
+    free(path);
+    return rc;
+}
+
+/* X25519, for the client authorisation of the peer onions. */
+static int make_tor_auth(const struct founding *f, struct mb_buf *text, struct mb_error *error)
+{
+    uint8_t secret[32], public_key[32];
+    mb_random(secret, sizeof secret);
+    crypto_scalarmult_base(public_key, secret);
+    mb_base32_encode(text, public_key, sizeof public_key);
+    int rc = write_key(f, "tor_auth", secret, sizeof secret, error);
+    sodium_memzero(secret, sizeof secret);
+    return rc;
+}
+
+static int make_replica_key(const struct founding *f, struct mb_secret_key *key,
+                            struct mb_error *error)
+{
+    uint8_t seed[32];
+    uint32_t check;
+    struct mb_buf file = {0};
+    mb_random(seed, sizeof seed);
+    mb_random(&check, sizeof check);
+    mb_secret_key_from_seed(key, seed);
+    mb_secret_key_write(key, "", check, &file);
+    int rc = write_key(f, "replica", file.data, file.len, error);
+    sodium_memzero(seed, sizeof seed);
+    sodium_memzero(file.data, file.len);
+    mb_buf_clear(&file);
+    return rc;
+}
+
+static json_t *text_of_key(const struct mb_public_key *key)
+{
+    char text[MB_PUBLIC_TEXT_SIZE];
+    mb_public_key_text(key, text);
+    return json_string(text);
+}
+
+static json_t *versions_of(const struct mb_modules *modules)
+{
+    json_t *versions = json_pack("{s:i, s:s}", "core", MB_CORE_VERSION, "lua", MB_LUA_RELEASE);
+    for (size_t i = 0; i < modules->count; i++)
+        json_object_set_new(versions, modules->logics[i]->name,
+                            json_integer(modules->logics[i]->version));
+    return versions;
+}
+
+static int make_genesis(const struct founding *f, const struct mb_modules *modules,
+                        struct mb_secret_key *key, struct mb_buf *genesis, struct mb_error *error)
+{
+    char onion[MB_ONION_SIZE], own[MB_ONION_SIZE], peer[MB_ONION_SIZE];
+    struct mb_buf tor_auth = {0};
+    json_t *founders = json_array();
+    int rc = 0;
+    for (size_t i = 0; i < f->founder_count && rc == 0; i++) {
+        struct mb_public_key founder;
+        rc = founder_key(f->founders[i], &founder, error);
+        if (rc == 0)
+            json_array_append_new(founders, text_of_key(&founder));
+    }
+    if (rc != 0 || (rc = make_replica_key(f, key, error)) != 0 ||
+        (rc = make_onion(f, "organisation.onion", onion, error)) != 0 ||
+        (rc = make_onion(f, "replica.onion", own, error)) != 0 ||
+        (rc = make_onion(f, "peer.onion", peer, error)) != 0 ||
+        (rc = make_tor_auth(f, &tor_auth, error)) != 0) {
+        json_decref(founders);
+        mb_buf_clear(&tor_auth);
+        return rc;
+    }
+    /* The founding hour is enough for a public record; the minute would tell more. */
+    int64_t created = mb_clock_s() / 3600 * 3600;
+    json_t *params = json_object();
+    if (f->work_bits > 0)
+        json_object_set_new(params, "work_bits", json_integer(f->work_bits));
+    json_t *json = json_pack(
+        "{s:i, s:s, s:I, s:I, s:o, s:I, s:[{s:i, s:o, s:s, s:s, s:s}], s:s, s:o, s:s, s:o}",
+        "format", 1, "name", f->name, "created", (json_int_t)created, "epoch_s",
+        (json_int_t)f->epoch_s, "founders", founders, "founder_threshold", (json_int_t)f->threshold,
+        "replicas", "number", 1, "public_key", text_of_key(&key->public_key), "peer_onion", peer,
+        "onion", own, "tor_auth", mb_buf_text(&tor_auth), "onion", onion, "versions",
+        versions_of(modules), "rulebook", "", "params", params);
+    rc = mb_json_canonical(genesis, json, error);
+    json_decref(json);
+    mb_buf_clear(&tor_auth);
+    return rc;
+}
+
+/* Genesis and its signed header 0 open the archive; an empty log stands beside it. */
+static int write_history(const struct founding *f, const struct mb_modules *modules,
+                         const struct mb_secret_key *key, struct mb_bytes genesis,
+                         struct mb_tip *tip, struct mb_error *error)
+{
+    struct mb_memory *memory = mb_memory_new();
+    struct mb_ledger *ledger = NULL;
+    struct mb_archive *archive = NULL;
+    struct mb_wal *wal = NULL;
+    struct mb_loop *loop = mb_loop_new();
+    char *archive_dir = mb_asprintf("%s/archive", f->data);
+    char *log_dir = mb_asprintf("%s/log", f->data);
+    struct mb_wal_options wal_options = {0};
+    struct mb_signature own = {.key = key->public_key};
+    struct mb_checkpoint checkpoint = {.signatures = &own, .count = 1};
+    struct mb_buf record = {0};
+    uint8_t header[MB_HEADER_MAX];
+
+    int rc = mb_ledger_found(&ledger, mb_memory_backend(memory), modules->logics, modules->count,
+                             genesis, error);
+    if (rc == 0) {
+        *tip = *mb_ledger_tip(ledger);
+        mb_buf_add(&checkpoint.header, header, mb_header_encode(&tip->header, header));
+        mb_sshsig_sign(key, MB_NAMESPACE_CHECKPOINT, mb_buf_bytes(&checkpoint.header),
+                       &own.signature);
+        mb_checkpoint_encode(&checkpoint, &record);
+    }
+    if (rc == 0)
+        rc = mb_archive_open(&archive, archive_dir, error);
+    if (rc == 0)
+        rc = mb_archive_append(archive, MB_ARCHIVE_GENESIS, 0, genesis, error);
+    if (rc == 0)
+        rc = mb_archive_append(archive, MB_ARCHIVE_CHECKPOINT, 0, mb_buf_bytes(&record), error);
+    if (rc == 0)
+        rc = mb_archive_sync(archive, error);
+    if (rc == 0)
+        rc = mb_wal_open(&wal, loop, log_dir, &wal_options, error);
+    mb_wal_close(wal);
+    mb_archive_close(archive);
+    mb_ledger_free(ledger);
+    mb_memory_free(memory);
+    mb_loop_free(loop);
+    mb_buf_clear(&checkpoint.header);
+    mb_buf_clear(&own.signature);
+    mb_buf_clear(&record);
+    free(archive_dir);
+    free(log_dir);
+    return rc;
+}
+
+static int write_config(const struct founding *f, struct mb_error *error)
+{
+    struct mb_buf text = {0};
+    char *path = mb_asprintf("%s/magicbiz.conf", f->data);
+    mb_buf_add_text(&text, "# Every option is in magicbiz.conf(5).\n[daemon]\ndata = .\nmodules =");
+    for (size_t i = 0; i < f->module_count; i++)
+        mb_buf_addf(&text, " %s", f->modules[i]);
+    mb_buf_addf(&text, "\n\n[tor]\nmode = %s\n", f->tor_mode);
+    if (f->include != NULL)
+        mb_buf_addf(&text, "include = %s\n", f->include);
+    int rc = mb_write_file(path, mb_buf_bytes(&text), 0600, error);
+    mb_buf_clear(&text);
+    free(path);
+    return rc;
+}
+
+static void print_result(const struct founding *f, const struct mb_genesis *genesis,
+                         const struct mb_tip *tip, const struct mb_secret_key *key)
+{
+    char org[MB_HASH_HEX_SIZE], hash[MB_HASH_HEX_SIZE], fingerprint[MB_FINGERPRINT_SIZE];
+    const char *onion = mb_json_get_text(genesis->json, "onion", "");
+    mb_hash_hex(&genesis->org, org);
+    mb_hash_hex(&tip->header_hash, hash);
+    mb_public_key_fingerprint(&key->public_key, fingerprint);
+    char *pin = mb_asprintf("magicbiz:%s@%s#0.%s", org, onion, hash);
+    if (f->json) {
+        json_t *json =
+            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", f->name, "org", org, "onion", onion,
+                      "replica", fingerprint, "join", pin, "data", f->data);
+        char *text = mb_json_text(json);
+        puts(text);
+        free(text);
+        json_decref(json);
+    } else {
+        printf("founded %s\norg      %s\nonion    %s\nreplica  %s\n\n", f->name, org, onion,
+               fingerprint);
+        printf("run it:  magicbizd run --config %s/magicbiz.conf\n", f->data);
+        printf("join it: magicbiz org join %s %s\n", f->name, pin);
+        printf("\nKeep a copy of %s/keys where nobody else can read it.\n", f->data);
+    }
+    free(pin);
+}
+
+static int found(const struct founding *f, struct mb_error *error)
+{
+    struct mb_modules modules = {0};
+    struct mb_secret_key key = {0};
+    struct mb_buf genesis_text = {0};
+    struct mb_genesis genesis = {0};
+    struct mb_tip tip;
+    char *keys = mb_asprintf("%s/keys", f->data), *mark = mb_asprintf("%s/archive", f->data);
+    char *genesis_path = mb_asprintf("%s/genesis.json", f->data);
+    struct stat st;
+    int rc = 0;
+    if (stat(mark, &st) == 0)
+        rc = mb_fail(error, MB_EREFUSED, "init.exists",
+                     "%s holds an organisation already: choose another --data folder", f->data);
+    for (size_t i = 0; i < f->module_count && rc == 0; i++)
+        rc = mb_modules_load(&modules, mb_modules_dir(MB_MODULE_DIR), f->modules[i], error);
+    if (rc == 0)
+        rc = mb_make_dir(f->data, 0700, error);
+    if (rc == 0)
+        rc = mb_make_dir(keys, 0700, error);
+    if (rc == 0)
+        rc = make_genesis(f, &modules, &key, &genesis_text, error);
+    if (rc == 0)
+        rc = mb_genesis_parse(&genesis, mb_buf_bytes(&genesis_text), error);
+    if (rc == 0)
+        rc = mb_write_file(genesis_path, mb_buf_bytes(&genesis_text), 0600, error);
+    if (rc == 0)
+        rc = write_config(f, error);
+    if (rc == 0)
+        rc = write_history(f, &modules, &key, mb_buf_bytes(&genesis_text), &tip, error);
+    if (rc == 0)
+        print_result(f, &genesis, &tip, &key);
+    mb_genesis_clear(&genesis);
+    mb_buf_clear(&genesis_text);
+    mb_secret_key_clear(&key);
+    free(keys);
+    free(mark);
+    free(genesis_path);
+    return rc;
+}
+
+int found_main(int argc, char **argv)
+{
+    struct founding f;
+    struct mb_error error = {0};
+    int rc = parse_arguments(&f, argc, argv);
+    if (rc != 0)
+        return rc;
+    if (sodium_init() < 0)
+        return 1;
+    umask(077);
+    if (found(&f, &error) == 0)
+        return 0;
+    fprintf(stderr, "magicbizd: %s\n", error.text[0] != 0 ? error.text : error.code);
+    return 1;
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Starting: the archive and the log decide, the store follows. A store that is missing or whose
+ * root is wrong is built again from the newest snapshot and the archive; a log or an archive that
+ * is missing or damaged is a reason not to start, with what to do in the message.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "daemon/node.h"
+
+struct pending {
+    uint64_t slot;
+    struct mb_buf value;
+};
+struct recovery {
+    struct node *node;
+    struct mb_buf genesis;
+    struct pending *pending; /* chosen values in the log that the archive may lack */
+    size_t pending_count;
+};
+
+static bool exists(const struct node *n, const char *name)
+{
+    struct stat st;
+    char *path = node_path(n, name);
+    bool there = stat(path, &st) == 0;
+    free(path);
+    return there;
+}
+
+static int replay(void *arg, const struct mb_wal_record *record)
+{
+    struct recovery *r = ((struct node *)arg)->recovery;
+    if (record->kind != MB_WAL_CHOSEN || record->slot <= mb_archive_tip(r->node->archive))
+        return 0;
+    r->pending = mb_realloc(r->pending, (r->pending_count + 1) * sizeof *r->pending);
+    struct pending *p = &r->pending[r->pending_count++];
+    *p = (struct pending){.slot = record->slot};
+    mb_buf_add_bytes(&p->value, record->payload);
+    return 0;
+}
+
+static void log_failed(void *arg, const struct mb_error *error)
+{
+    node_fail(arg, error);
+}
+
+static int open_archive_and_log(struct recovery *r, struct mb_error *error)
+{
+    struct node *n = r->node;
+    if (!exists(n, "archive"))
+        return mb_fail(error, MB_ECORRUPT, "archive.lost",
+                       "%s/archive is missing: put it back from a copy; without it this replica "
+                       "cannot show the organisation's history",
+                       n->data);
+    if (!exists(n, "log"))
+        return mb_fail(error, MB_ECORRUPT, "log.lost",
+                       "%s/log is missing: a replica that lost its log does not know what it "
+                       "acknowledged, and must not go on under its key: put the folder back",
+                       n->data);
+    char *archive = node_path(n, "archive"), *log = node_path(n, "log");
+    struct mb_wal_options options = {.replay = replay, .failed = log_failed, .arg = n};
+    int rc = mb_archive_open(&n->archive, archive, error);
+    if (rc == 0) {
+        rc = mb_archive_read(n->archive, MB_ARCHIVE_GENESIS, 0, &r->genesis, error);
+        rc = rc == 1   ? 0
+             : rc == 0 ? mb_fail(error, MB_ECORRUPT, "archive.lost",
+                                 "%s holds no genesis: put the archive back from a copy", archive)
+                       : rc;
+    }
+    if (rc == 0)
+        rc = mb_wal_open(&n->wal, n->loop, log, &options, error);
+    free(archive);
+    free(log);
+    return rc;
+}
+
+static int read_block(struct node *n, uint64_t slot, struct mb_block *block, struct mb_error *error)
+{
+    struct mb_buf record = {0};
+    *block = (struct mb_block){0};
+    int rc = mb_archive_read(n->archive, MB_ARCHIVE_BLOCK, slot, &record, error);
+    if (rc == 1)
+        rc = mb_block_decode(block, mb_buf_bytes(&record), error);
+    else if (rc == 0)
+        rc = mb_fail(error, MB_ECORRUPT, "archive.corrupt", "slot %" PRIu64 " is missing", slot);
+    mb_buf_clear(&record);
+    return rc;
+}
+
+/* Whether the store holds the state of a slot that archive and log know, byte for byte. */
+static bool store_is_right(struct recovery *r)
+{
+    struct node *n = r->node;
+    struct mb_error error = {0};
+    const struct mb_tip *tip = mb_ledger_tip(n->ledger);
+    uint64_t slot = tip->header.slot;
+    if (slot > mb_archive_tip(n->archive)) {
+        mb_log(MB_LOG_WARN, "store", "ahead", "slot=%" PRIu64 " archive=%" PRIu64, slot,
+               mb_archive_tip(n->archive));
+        return false;
+    }
+    if (slot > 0) {
+        struct mb_block block;
+        uint8_t header[MB_HEADER_MAX];
+        size_t len = mb_header_encode(&tip->header, header);
+        bool same = read_block(n, slot, &block, &error) == 0 &&
+                    mb_bytes_equal(mb_bytes(header, len), mb_buf_bytes(&block.header));
+        mb_block_clear(&block);
+        if (!same) {
+            mb_log(MB_LOG_WARN, "store", "other_header", "slot=%" PRIu64, slot);
+            return false;
+        }
+    }
+    if (mb_store_verify(n->store, &tip->header.state_root, &error) != 0) {
+        mb_log(MB_LOG_WARN, "store", "wrong_root", "slot=%" PRIu64 " code=%s", slot, error.code);
+        return false;
+    }
+    return true;
+}
+
+static int index_archived(struct node *n, uint64_t slot, const struct mb_block *block,
+                          struct mb_error *error)
+{
+    for (size_t i = 0; i < block->result_count; i++) {
+        json_t *result;
+        struct mb_hash id;
+        int rc = mb_json_parse(&result, block->results[i].data, block->results[i].len, error);
+        if (rc != 0)
+            return rc;
+        if (mb_hash_from_hex(&id, mb_json_get_text(result, "id", "")) == 0)
+            rc = mb_store_command_add(n->store, &id, slot, (uint32_t)i);
+        json_decref(result);
+        if (rc != 0)
+            return mb_fail(error, rc, "store.io", "the store's index cannot be written");
+    }
+    return 0;
+}
+
+struct history_copy {
+    struct mb_backend backend;
+    int rc;
+};
+
+static void copy_node(void *arg, unsigned level, uint64_t index, const struct mb_hash *hash)
+{
+    struct history_copy *h = arg;
+    if (h->rc == 0)
+        h->rc = h->backend.ops->history_put(h->backend.self, level, index, hash);
+}
+
+/* The history's nodes and the index of commands up to a snapshot come from the archive. */
+static int copy_history(struct node *n, const struct mb_snapshot *snapshot, uint64_t slot,
+                        struct mb_error *error)
+{
+    struct history_copy copy = {.backend = mb_store_backend(n->store)};
+    struct mb_frontier frontier = {0};
+    struct mb_checkpoint zero = {0};
+    int rc = node_checkpoint(n, 0, &zero, error);
+    rc = rc == 1 ? 0 : rc == 0 ? mb_fail(error, MB_ECORRUPT, "archive.corrupt", "no header 0") : rc;
+    for (uint64_t s = 0; s < slot && rc == 0; s++) {
+        struct mb_block block = {0};
+        struct mb_hash leaf;
+        if (s > 0)
+            rc = read_block(n, s, &block, error);
+        if (rc == 0 && s > 0)
+            rc = index_archived(n, s, &block, error);
+        leaf = mb_history_leaf(mb_buf_bytes(s == 0 ? &zero.header : &block.header));
+        mb_frontier_add(&frontier, &leaf, copy_node, &copy);
+        mb_block_clear(&block);
+    }
+    if (rc == 0 && copy.rc != 0)
+        rc = mb_fail(error, copy.rc, "store.io", "the store's history cannot be written");
+    if (rc == 0) {
+        struct mb_hash want = mb_frontier_root(&snapshot->frontier);
+        struct mb_hash have = mb_frontier_root(&frontier);
+        if (frontier.size != snapshot->frontier.size || !mb_hash_equal(&want, &have))
+            rc = mb_fail(error, MB_EPROOF, "snapshot.false", "its history is not the archive's");
+    }
+    if (rc == 0) {
+        struct mb_block block = {0};
+        rc = read_block(n, slot, &block, error);
+        if (rc == 0)
+            rc = index_archived(n, slot, &block, error);
+        mb_block_clear(&block);
+    }
+    mb_checkpoint_clear(&zero);
+    return rc;
+}
+
+static int load_chunks(struct recovery *r, const struct mb_snapshot *snapshot,
+                       struct mb_error *error)
+{
+    struct node *n = r->node;
+    struct mb_snapshot_reader *reader = mb_snapshot_reader_new(mb_store_backend(n->store));
+    int rc = 0;
+    for (size_t i = 0; i < snapshot->chunk_count && rc == 0; i++) {
+        char hex[MB_HASH_HEX_SIZE];
+        struct mb_buf chunk = {0};
+        mb_hash_hex(&snapshot->chunks[i], hex);
+        char *path = snapshots_chunk_path(n->data, hex);
+        rc = mb_read_file(path, MB_CHUNK_BYTES, &chunk, error);
+        struct mb_hash is = mb_sha256(chunk.data, chunk.len);
+        if (rc == 0 && !mb_hash_equal(&is, &snapshot->chunks[i]))
+            rc = mb_fail(error, MB_ECORRUPT, "snapshot.false", "chunk %zu is damaged", i);
+        if (rc == 0)
+            rc = mb_snapshot_feed(reader, mb_buf_bytes(&chunk), error);
+        mb_buf_clear(&chunk);
+        free(path);
+    }
+    if (rc == 0)
+        rc = mb_snapshot_finish(reader, snapshot, mb_buf_bytes(&r->genesis), error);
+    mb_snapshot_reader_free(reader);
+    return rc;
+}
+
+/* Try to start from the newest snapshot: 1, or 0 if there is none that fits. */
+static int load_snapshot(struct recovery *r, struct mb_error *error)
+{
+    struct node *n = r->node;
+    struct mb_snapshot snapshot = {0};
+    struct mb_header header = {0};
+    json_t *index = NULL;
+    int rc = snapshots_load(n->data, &index, error);
+    if (rc == 1)
+        rc = mb_snapshot_from_json(&snapshot, index, &n->key.public_key, 1, error) == 0 &&
+                     mb_header_decode(&header, mb_buf_bytes(&snapshot.checkpoint.header), error) ==
+                         0 &&
+                     header.slot > 0 && header.slot <= mb_archive_tip(n->archive)
+                 ? 1
+                 : 0;
+    if (rc == 1) {
+        rc = copy_history(n, &snapshot, header.slot, error);
+        if (rc == 0)
+            rc = load_chunks(r, &snapshot, error);
+        mb_log(rc == 0 ? MB_LOG_INFO : MB_LOG_WARN, "store", "snapshot",
+               "slot=%" PRIu64 " ok=%d code=%s", header.slot, rc == 0, rc == 0 ? "" : error->code);
+        rc = rc == 0 ? 1 : rc;
+    }
+    mb_snapshot_clear(&snapshot);
+    json_decref(index);
+    return rc;
+}
+
+static int rebuild(struct recovery *r, struct mb_error *error)
+{
+    struct node *n = r->node;
+    struct mb_backend backend = mb_store_backend(n->store);
+    mb_ledger_free(n->ledger);
+    n->ledger = NULL;
+    mb_log(MB_LOG_INFO, "store", "rebuild", "archive=%" PRIu64, mb_archive_tip(n->archive));
+    int rc = mb_store_begin(n->store, error);
+    if (rc == 0)
+        rc = mb_store_wipe(n->store, error);
+    if (rc != 0)
+        return rc;
+    int loaded = load_snapshot(r, error);
+    if (loaded < 0) { /* a snapshot that does not hold is no reason to stop: the archive has all */
+        mb_store_rollback(n->store);
+        if ((rc = mb_store_begin(n->store, error)) != 0 ||
+            (rc = mb_store_wipe(n->store, error)) != 0)
+            return rc;
+    }
+    if (loaded == 1)
+        rc = mb_ledger_open(&n->ledger, backend, n->modules.logics, n->modules.count, error);
+    else
+        rc = mb_ledger_found(&n->ledger, backend, n->modules.logics, n->modules.count,
+                             mb_buf_bytes(&r->genesis), error);
+    if (rc == 0)
+        rc = mb_store_mark_checkpoint(n->store, mb_ledger_tip(n->ledger)->header.slot, error);
+    if (rc == 0)
+        rc = mb_store_commit(n->store, error);
+    else
+        mb_store_rollback(n->store);
+    return rc;
+}
+
+static int open_ledger(struct recovery *r, struct mb_error *error)
+{
+    struct node *n = r->node;
+    char *path = node_path(n, "store.db");
+    int rc = mb_store_open(&n->store, path, error);
+    free(path);
+    if (rc != 0)
+        return rc;
+    rc = mb_ledger_open(&n->ledger, mb_store_backend(n->store), n->modules.logics, n->modules.count,
+                        error);
+    if (rc == MB_ENOENT || rc == MB_ECORRUPT)
+        return rebuild(r, error);
+    if (rc != 0)
+        return rc;
+    const char *text = mb_ledger_genesis_text(n->ledger);
+    if (!mb_bytes_equal(mb_bytes_of(text), mb_buf_bytes(&r->genesis)) || !store_is_right(r))
+        return rebuild(r, error);
+    return 0;
+}
+
+static int apply_one(struct node *n, struct mb_bytes value, const struct mb_block *archived,
+                     struct mb_error *error)
+{
+    struct mb_outcome *o = NULL;
+    int rc = node_apply(n, value, NULL, archived, &o, error);
+    mb_outcome_free(o);
+    return rc;
+}
+
+static int catch_up(struct recovery *r, struct mb_error *error)
+{
+    struct node *n = r->node;
+    uint64_t from = mb_ledger_tip(n->ledger)->header.slot;
+    int rc = 0;
+    for (uint64_t slot = from + 1; slot <= mb_archive_tip(n->archive) && rc == 0; slot++) {
+        struct mb_block block;
+        rc = read_block(n, slot, &block, error);
+        if (rc == 0)
+            rc = apply_one(n, mb_buf_bytes(&block.value), &block, error);
+        mb_block_clear(&block);
+        if (rc == 0 && slot % 10000 == 0)
+            mb_log(MB_LOG_INFO, "store", "replayed", "slot=%" PRIu64, slot);
+    }
+    for (size_t i = 0; i < r->pending_count && rc == 0; i++) {
+        uint64_t next = mb_ledger_tip(n->ledger)->header.slot + 1;
+        if (r->pending[i].slot < next)
+            continue;
+        if (r->pending[i].slot > next)
+            return mb_fail(error, MB_ECORRUPT, "log.gap",
+                           "%s/log begins at slot %" PRIu64 ", but slot %" PRIu64
+                           " is nowhere: put archive and log back from one copy",
+                           n->data, r->pending[i].slot, next);
+        rc = apply_one(n, mb_buf_bytes(&r->pending[i].value), NULL, error);
+    }
+    if (rc == 0)
+        mb_log(MB_LOG_INFO, "ledger", "ready", "slot=%" PRIu64 " replayed=%" PRIu64,
+               mb_ledger_tip(n->ledger)->header.slot, mb_ledger_tip(n->ledger)->header.slot - from);
+    return rc;
+}
+
+int node_recover(struct node *n, struct mb_error *error)
+{
+    struct recovery r = {.node = n};
+    n->recovery = &r;
+    int rc = open_archive_and_log(&r, error);
+    if (rc == 0)
+        rc = open_ledger(&r, error);
+    if (rc == 0)
+        rc = catch_up(&r, error);
+    for (size_t i = 0; i < r.pending_count; i++)
+        mb_buf_clear(&r.pending[i].value);
+    free(r.pending);
+    mb_buf_clear(&r.genesis);
+    n->recovery = NULL;
+    return rc;
+}
+
+void node_close_storage(struct node *n)
+{
+    mb_ledger_free(n->ledger);
+    n->ledger = NULL;
+    mb_store_close(n->store);
+    n->store = NULL;
+    mb_archive_close(n->archive);
+    n->archive = NULL;
+}
