@@ -1,7 +1,7 @@
 # MB_COMPILER_FLAGS: C11, the warnings of this project (errors with --enable-werror), hardening.
 AC_DEFUN([MB_COMPILER_FLAGS], [
   AC_ARG_ENABLE([werror], [AS_HELP_STRING([--enable-werror], [warnings are errors])])
-  MB_CFLAGS="-std=gnu11 -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -fno-strict-aliasing -fstack-protector-strong"
+  MB_CFLAGS="-std=gnu11 -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-format-zero-length -fno-strict-aliasing -fstack-protector-strong"
   AS_IF([test "x$enable_werror" = xyes], [MB_CFLAGS="$MB_CFLAGS -Werror"])
   AS_CASE([" $CFLAGS "], [*" -O0 "*|*" -D_FORTIFY_SOURCE"*], [], [MB_CPPFLAGS="-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2"])
   MB_LDFLAGS="-Wl,-z,relro,-z,now"

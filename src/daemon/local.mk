@@ -1,0 +1,16 @@
+sbin_PROGRAMS += magicbizd
+magicbizd_SOURCES = \
+	src/daemon/api.c src/daemon/api.h \
+	src/daemon/api_operator.c \
+	src/daemon/api_read.c \
+	src/daemon/api_stream.c \
+	src/daemon/found.c \
+	src/daemon/main.c \
+	src/daemon/node.h \
+	src/daemon/onions.c \
+	src/daemon/options.c \
+	src/daemon/recover.c \
+	src/daemon/run.c \
+	src/daemon/sequence.c \
+	src/daemon/snapshots.c
+magicbizd_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS) $(SYSTEMD_LIBS)

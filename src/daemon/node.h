@@ -24,7 +24,7 @@ struct node {
     struct mb_config *config;
     struct mb_section *sections;
     struct mb_modules modules;
-    const char *data;
+    char *data; /* the data folder */
     struct mb_loop *loop;
     struct mb_secret_key key;
     struct mb_services services;
@@ -107,8 +107,9 @@ struct api *api_new(struct node *n);
 void api_free(struct api *a);
 const struct mb_route *api_routes(void);
 void api_report(struct api *a, struct mb_report *r);
-/* api_read.c, api_operator.c: more routes, with the node as self */
+/* api_read.c, api_stream.c, api_operator.c: more routes, with the node as self */
 const struct mb_route *api_read_routes(void);
+const struct mb_route *api_stream_routes(void);
 const struct mb_route *api_operator_routes(void);
 
 /* onions.c */
