@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * magicbiz: what its commands share. A command is one file cmd_NOUN_VERB.c that opens with its
+ * table row; help, completion and the manual come from that row.
+ */
+#ifndef MB_CLI_CLI_H
+#define MB_CLI_CLI_H
+
+#include "config.h"
+#include "host/config.h"
+#include "host/modules.h"
+#include "http/client.h"
+#include "ledger/audit.h"
+#include "ledger/ledger.h"
+
+#define CLI_USAGE (-100) /* wrong usage: exit status 2 */
+
+struct cli;
+
+struct cli_option {
+    const char *name; /* without "--" */
+    const char *arg;  /* what its value is called; NULL: a flag */
+    const char *help;
+};
+struct cli_command {
+    const char *name;       /* "repo create" */
+    const char *args;       /* "NAME [TITLE]"; "" for none */
+    int min_args, max_args; /* max_args -1: any number */
+    const char *summary;    /* one line */
+    const char *help;       /* further lines; examples begin with four spaces; NULL: none */
+    const struct cli_option *options; /* ends with a NULL name; NULL: none */
+    /* 0, CLI_USAGE, or a negative enum mb_err with error filled: printed by main. */
+    int (*run)(struct cli *c, struct mb_error *error);
+};
+extern const struct cli_command *const cli_commands[]; /* ends with NULL; commands.c */
+extern const struct cli_option cli_global_options[];
+
+struct cli {
+    const struct cli_command *command;
+    const char **args; /* positional, arg_count of them */
+    size_t arg_count;
+    const char **given; /* name, value pairs of options */
+    size_t given_count;
+    bool json;  /* --json */
+    bool quiet; /* standard error is no terminal: no progress */
+    int64_t timeout_ms;
+    char *config_dir, *state_dir; /* $XDG_…/magicbiz */
+    struct cli_org *org;          /* opened by cli_open_org() */
+};
+
+/* --- Options and output --- */
+
+/* The value of an option (the last one given), or NULL; a flag's is "". */
+const char *cli_option(const struct cli *c, const char *name);
+/* The i-th value of a repeatable option, or NULL. */
+const char *cli_option_at(const struct cli *c, const char *name, size_t i);
+/* A number option: fallback where it is not given; CLI_USAGE and error where it is no number. */
+int cli_option_int(const struct cli *c, const char *name, int64_t fallback, int64_t min,
+                   int64_t max, int64_t *out, struct mb_error *error);
+/* Print one JSON document (taken) and a newline on standard output. */
+void cli_print_json(json_t *json_take);
+/* Print for people: control characters of text that others wrote are shown escaped. */
+void cli_print_text(const char *text);
+/* A progress line on standard error, if that is a terminal and the work has gone on for two
+ * seconds; total 0: unknown. done == total ends the line. */
+void cli_progress(struct cli *c, const char *what, uint64_t done, uint64_t total);
+/* Page what follows on a terminal, by $PAGER or less; ended by main. */
+void cli_page(struct cli *c);
+
+/* --- Identities (identity.c): OpenSSH keys in CONFIG/ids --- */
+
+struct cli_identity {
+    char *name, *path; /* of the private key */
+    struct mb_public_key key;
+    char fingerprint[MB_FINGERPRINT_SIZE];
+};
+/* --id NAME, else "default". MB_ENOENT (id.unknown) says how to make one. */
+int cli_identity(const struct cli *c, struct cli_identity *id, struct mb_error *error);
+int cli_identity_named(const struct cli *c, const char *name, struct cli_identity *id,
+                       struct mb_error *error);
+void cli_identity_clear(struct cli_identity *id);
+bool cli_name_valid(const char *name); /* of an identity or an organisation, as files are called */
+/* Append the binary SSHSIG over message: in the process for keys without passphrase, else by
+ * ssh-keygen -Y sign, which asks, or asks an ssh-agent. */
+int cli_sign(const struct cli_identity *id, const char *name_space, struct mb_bytes message,
+             struct mb_buf *signature, struct mb_error *error);
+
+/* --- Organisations (org.c): pins in CONFIG/orgs, what was seen in STATE --- */
+
+struct cli_pin {
+    char *name; /* petname */
+    struct mb_hash org;
+    char **onions;
+    size_t onion_count;
+    uint64_t slot; /* a header that is trusted */
+    struct mb_hash header_hash;
+};
+void cli_pin_clear(struct cli_pin *pin);
+/* "magicbiz:ORG@ONION[,ONION…]#SLOT.HASH". Pure. MB_EINVAL, pin.invalid. */
+int cli_pin_parse(struct cli_pin *pin, const char *text, struct mb_error *error);
+char *cli_pin_text(const struct cli_pin *pin);
+int cli_pin_save(const struct cli *c, const struct cli_pin *pin, struct mb_error *error);
+int cli_pin_load(const struct cli *c, const char *name, struct cli_pin *pin,
+                 struct mb_error *error);
+/* Names of all that were joined, sorted; free each and the array. */
+size_t cli_pin_names(const struct cli *c, char ***names);
+
+/* --- Talking to an organisation (remote.c), every answer checked (verify.c) --- */
+
+struct cli_org {
+    struct cli *cli;
+    struct cli_pin pin;
+    struct mb_http_client **clients; /* one for each onion, or one Unix socket */
+    size_t client_count, current;
+    struct mb_buf genesis_text;
+    struct mb_genesis genesis;
+    struct mb_public_key *replica_keys; /* in force */
+    size_t replica_count;
+    json_t *summary;         /* GET /v1/org */
+    struct mb_header newest; /* newest verified checkpoint's header */
+    bool verified;
+};
+/*
+ * Open the organisation: --org NAME, $MAGICBIZ_ORG, or the only one joined. --socket PATH (or
+ * $MAGICBIZ_SOCKET) talks to a daemon's Unix socket instead of its onions; --socks ADDRESS (or
+ * $MAGICBIZ_SOCKS) is the Tor to use, 127.0.0.1:9050 unless given. Reads /v1/org: its genesis must
+ * hash to the pinned id, and its newest checkpoint must hold (see cli_verify_checkpoint).
+ */
+int cli_open_org(struct cli *c, struct cli_org **org, struct mb_error *error);
+/* The same without talking yet, for a pin that is being made. */
+int cli_connect(struct cli *c, struct cli_pin *pin_take, struct cli_org **org,
+                struct mb_error *error);
+void cli_org_free(struct cli_org *org);
+
+/* One call, tried on each onion in turn while they cannot be reached. Answers other than 200 are
+ * errors with the organisation's own code and message. The JSON is owned by the caller. */
+int cli_get(struct cli_org *o, const char *path, json_t **out, struct mb_error *error);
+int cli_post(struct cli_org *o, const char *path, json_t *body, unsigned *status, json_t **out,
+             struct mb_error *error);
+int cli_get_lines(struct cli_org *o, const char *path,
+                  int (*line)(void *arg, json_t *line, struct mb_error *error), void *arg,
+                  struct mb_error *error);
+/* Append text with everything but unreserved characters percent-escaped (RFC 3986). */
+void cli_escape(struct mb_buf *out, const char *text);
+
+/*
+ * Check a checkpoint as a client must: signed by a majority of the replicas in force, consistent
+ * with the pinned header and with the newest one ever seen here (which it then becomes), and no
+ * older than 48 hours. Fills *header. MB_EPROOF, codes checkpoint.*.
+ */
+int cli_verify_checkpoint(struct cli_org *o, const json_t *checkpoint, struct mb_header *header,
+                          struct mb_error *error);
+/* A key's value, proven: 1 and *value (owned; may be NULL to ask for presence only), 0 if it is
+ * proven that there is none. */
+int cli_state(struct cli_org *o, const char *key, json_t **value, struct mb_error *error);
+
+/*
+ * Sign a command with id and submit it; waits for its result unless --no-wait. *result is the
+ * API's answer (owned). Brings work where the organisation asks for it. A refusal is an error
+ * with the organisation's code and message.
+ */
+int cli_submit(struct cli_org *o, const struct cli_identity *id, const char *type,
+               const json_t *body, json_t **result, struct mb_error *error);
+
+/* Run a program and wait: argv[0] is looked up in PATH. out: its standard output is appended
+ * (bounded); NULL: inherited. in: what it reads, or empty. Returns its exit status, or negative. */
+int cli_run(const char *const *argv, struct mb_bytes in, struct mb_buf *out,
+            struct mb_error *error);
+
+#endif

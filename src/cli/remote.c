@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* Talking to an organisation: its onions in turn, or a daemon's Unix socket. */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+#define ANSWER_MAX (64u << 20)
+#define LINE_MAX   (8u << 20)
+
+static const char *setting(const struct cli *c, const char *option, const char *variable)
+{
+    const char *value = cli_option(c, option);
+    if (value == NULL)
+        value = getenv(variable);
+    return value != NULL && *value != 0 ? value : NULL;
+}
+
+static int add_client(struct cli_org *o, const char *socket, const char *onion,
+                      struct mb_error *error)
+{
+    const char *socks = setting(o->cli, "socks", "MAGICBIZ_SOCKS");
+    char org[MB_HASH_HEX_SIZE];
+    mb_hash_hex(&o->pin.org, org); /* no two organisations of a person share a circuit */
+    struct mb_http_client_options options = {
+        .unix_path = socket,
+        .onion = socket != NULL ? NULL : onion,
+        .socks = socket != NULL  ? NULL
+                 : socks != NULL ? socks
+                                 : "127.0.0.1:9050",
+        .isolation = org,
+        .timeout_ms = o->cli->timeout_ms,
+    };
+    return mb_http_client_new(&o->clients[o->client_count++], &options, error);
+}
+
+int cli_connect(struct cli *c, struct cli_pin *pin, struct cli_org **out, struct mb_error *error)
+{
+    const char *socket = setting(c, "socket", "MAGICBIZ_SOCKET");
+    struct cli_org *o = mb_calloc(1, sizeof *o);
+    int rc = 0;
+    o->cli = c;
+    o->pin = *pin;
+    *pin = (struct cli_pin){0};
+    o->clients = mb_calloc(o->pin.onion_count + 1, sizeof(struct mb_http_client *));
+    if (socket != NULL)
+        rc = add_client(o, socket, NULL, error);
+    for (size_t i = 0; i < o->pin.onion_count && socket == NULL && rc == 0; i++)
+        rc = add_client(o, NULL, o->pin.onions[i], error);
+    c->org = o;
+    *out = o;
+    return rc;
+}
+
+void cli_org_free(struct cli_org *o)
+{
+    if (o == NULL)
+        return;
+    for (size_t i = 0; i < o->client_count; i++)
+        mb_http_client_free(o->clients[i]);
+    free(o->clients);
+    cli_pin_clear(&o->pin);
+    mb_buf_clear(&o->genesis_text);
+    mb_genesis_clear(&o->genesis);
+    free(o->replica_keys);
+    json_decref(o->summary);
+    free(o);
+}
+
+void cli_escape(struct mb_buf *out, const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    for (; *text != 0; text++)
+        if (strchr(plain, *text) != NULL)
+            mb_buf_add_u8(out, (uint8_t)*text);
+        else
+            mb_buf_addf(out, "%%%02X", (unsigned char)*text);
+}
+
+/* The organisation's own code and words for an answer that is an error. */
+static int answer_error(unsigned status, const json_t *answer, struct mb_error *error)
+{
+    const json_t *e = json_object_get(answer, "error");
+    const char *code = mb_json_get_text(e, "code", "http.status");
+    const char *message = mb_json_get_text(e, "message", NULL);
+    if (message == NULL)
+        message = mb_json_get_text(answer, "message", NULL);
+    mb_fail(error, MB_EREFUSED, code, "%s: %s", code, message != NULL ? message : "");
+    if (message == NULL)
+        mb_fail(error, MB_EREFUSED, code, "%s (the answer's status is %u)", code, status);
+    return status == 503 ? MB_EREACH : MB_EREFUSED;
+}
+
+static int parse_answer(unsigned status, const struct mb_buf *body, bool any_status, json_t **out,
+                        struct mb_error *error)
+{
+    int rc = mb_json_parse(out, body->data, body->len, error);
+    if (rc != 0)
+        return mb_fail(error, MB_EINVAL, "http.answer",
+                       "the answer (status %u) is not what an organisation says", status);
+    if (status == 200 || any_status)
+        return 0;
+    rc = answer_error(status, *out, error);
+    json_decref(*out);
+    *out = NULL;
+    return rc;
+}
+
+/* One call on each client in turn, beginning with the one that answered last. */
+static int call(struct cli_org *o, const char *path, const struct mb_bytes *post, unsigned *status,
+                struct mb_buf *body, struct mb_error *error)
+{
+    int rc = MB_EREACH;
+    for (size_t i = 0; i < o->client_count && rc == MB_EREACH; i++) {
+        struct mb_http_client *client = o->clients[o->current];
+        mb_buf_reset(body);
+        rc = post == NULL ? mb_http_get(client, path, ANSWER_MAX, status, body, error)
+                          : mb_http_post(client, path, "application/json", *post, ANSWER_MAX,
+                                         status, body, error);
+        if (rc == MB_EREACH)
+            o->current = (o->current + 1) % o->client_count;
+    }
+    return rc;
+}
+
+int cli_get(struct cli_org *o, const char *path, json_t **out, struct mb_error *error)
+{
+    struct mb_buf body = {0};
+    unsigned status = 0;
+    *out = NULL;
+    int rc = call(o, path, NULL, &status, &body, error);
+    if (rc == 0)
+        rc = parse_answer(status, &body, false, out, error);
+    mb_buf_clear(&body);
+    return rc;
+}
+
+int cli_post(struct cli_org *o, const char *path, json_t *json, unsigned *status, json_t **out,
+             struct mb_error *error)
+{
+    struct mb_buf body = {0};
+    char *text = mb_json_text(json);
+    struct mb_bytes bytes = mb_bytes_of(text);
+    *out = NULL;
+    int rc = call(o, path, &bytes, status, &body, error);
+    if (rc == 0)
+        rc = parse_answer(*status, &body, true, out, error);
+    mb_buf_clear(&body);
+    free(text);
+    return rc;
+}
+
+struct line_call {
+    int (*line)(void *arg, json_t *line, struct mb_error *error);
+    void *arg;
+    json_t *failure;
+};
+
+static int on_line(void *arg, struct mb_bytes bytes, struct mb_error *error)
+{
+    struct line_call *call = arg;
+    json_t *json;
+    int rc = mb_json_parse(&json, bytes.data, bytes.len, error);
+    if (rc != 0)
+        return rc;
+    if (json_object_get(json, "error") != NULL && json_object_get(json, "ok") == NULL)
+        call->failure = json_incref(json);
+    else
+        rc = call->line(call->arg, json, error);
+    json_decref(json);
+    return rc;
+}
+
+int cli_get_lines(struct cli_org *o, const char *path,
+                  int (*line)(void *arg, json_t *line, struct mb_error *error), void *arg,
+                  struct mb_error *error)
+{
+    struct line_call lines = {.line = line, .arg = arg};
+    unsigned status = 0;
+    int rc =
+        mb_http_get_lines(o->clients[o->current], path, LINE_MAX, on_line, &lines, &status, error);
+    if (rc == 0 && status != 200)
+        rc = answer_error(status, lines.failure, error);
+    json_decref(lines.failure);
+    return rc;
+}
+
+static int choose_pin(struct cli *c, struct cli_pin *pin, struct mb_error *error)
+{
+    const char *name = setting(c, "org", "MAGICBIZ_ORG");
+    char **names;
+    if (name != NULL)
+        return cli_pin_load(c, name, pin, error);
+    size_t count = cli_pin_names(c, &names);
+    int rc = count == 1 ? cli_pin_load(c, names[0], pin, error)
+             : count == 0
+                 ? mb_fail(error, MB_ENOENT, "org.none",
+                           "no organisation was joined: magicbiz org join NAME magicbiz:...")
+                 : mb_fail(error, MB_EINVAL, "org.which",
+                           "%zu organisations were joined: choose one with --org NAME", count);
+    for (size_t i = 0; i < count; i++)
+        free(names[i]);
+    free(names);
+    return rc;
+}
+
+static int take_genesis(struct cli_org *o, struct mb_error *error)
+{
+    const char *text = mb_json_get_text(o->summary, "genesis", "");
+    mb_buf_add_text(&o->genesis_text, text);
+    int rc = mb_genesis_parse(&o->genesis, mb_bytes_of(text), error);
+    if (rc == 0 && !mb_hash_equal(&o->genesis.org, &o->pin.org))
+        rc = mb_fail(error, MB_EPROOF, "org.other",
+                     "who answers is another organisation: do not trust this address");
+    const json_t *replicas = json_object_get(o->genesis.json, "replicas"), *replica;
+    size_t i;
+    o->replica_keys = mb_calloc(json_array_size(replicas) + 1, sizeof *o->replica_keys);
+    json_array_foreach(replicas, i, replica) if (rc == 0) rc = mb_public_key_parse(
+        &o->replica_keys[o->replica_count++], mb_json_get_text(replica, "public_key", ""), error);
+    return rc;
+}
+
+int cli_open_org(struct cli *c, struct cli_org **out, struct mb_error *error)
+{
+    struct cli_pin pin = {0};
+    int rc = choose_pin(c, &pin, error);
+    if (rc == 0)
+        rc = cli_connect(c, &pin, out, error);
+    cli_pin_clear(&pin);
+    if (rc == 0)
+        rc = cli_get(*out, "/v1/org", &(*out)->summary, error);
+    if (rc == 0)
+        rc = take_genesis(*out, error);
+    if (rc == 0)
+        rc = cli_verify_checkpoint(*out, json_object_get((*out)->summary, "checkpoint"),
+                                   &(*out)->newest, error);
+    return rc;
+}

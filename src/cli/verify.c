@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What a client checks before it believes: magicbiz-protocol(7), "Checkpoint". */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "loop/loop.h"
+#include "merkle/tree.h"
+
+#define CHECKPOINT_AGE_S (48 * 3600)
+
+/* The newest header ever seen of an organisation: "SLOT HASH\n" in STATE/ORGID. */
+struct seen {
+    uint64_t slot;
+    struct mb_hash hash;
+};
+
+static char *seen_path(const struct cli_org *o)
+{
+    char hex[MB_HASH_HEX_SIZE];
+    mb_hash_hex(&o->pin.org, hex);
+    return mb_asprintf("%s/%s", o->cli->state_dir, hex);
+}
+
+static void load_seen(const struct cli_org *o, struct seen *s)
+{
+    struct mb_buf text = {0};
+    char *path = seen_path(o), *end;
+    *s = (struct seen){.slot = o->pin.slot, .hash = o->pin.header_hash};
+    if (access(path, F_OK) == 0 && mb_read_file(path, 256, &text, NULL) == 0) {
+        struct seen read = {.slot = strtoull(mb_buf_text(&text), &end, 10)};
+        end[strcspn(end, "\n")] = 0;
+        if (*end == ' ' && mb_hash_from_hex(&read.hash, end + 1) == 0 && read.slot >= s->slot)
+            *s = read;
+    }
+    mb_buf_clear(&text);
+    free(path);
+}
+
+static int save_seen(const struct cli_org *o, const struct seen *s, struct mb_error *error)
+{
+    char hex[MB_HASH_HEX_SIZE], *path = seen_path(o);
+    mb_hash_hex(&s->hash, hex);
+    char *text = mb_asprintf("%" PRIu64 " %s\n", s->slot, hex);
+    int rc = mb_make_dir(o->cli->state_dir, 0700, error);
+    if (rc == 0)
+        rc = mb_write_file(path, mb_bytes_of(text), 0600, error);
+    free(text);
+    free(path);
+    return rc;
+}
+
+static size_t read_path(const json_t *array, struct mb_hash path[MB_HISTORY_PATH_MAX])
+{
+    const json_t *item;
+    size_t i, count = 0;
+    json_array_foreach(
+        array, i, item) if (count < MB_HISTORY_PATH_MAX && json_is_string(item) &&
+                            mb_hash_from_hex(&path[count], json_string_value(item)) == 0) count++;
+    return count == json_array_size(array) ? count : SIZE_MAX;
+}
+
+static bool consistent(const json_t *answer, const struct seen *from, const struct mb_header *to)
+{
+    struct mb_hash inclusion[MB_HISTORY_PATH_MAX], path[MB_HISTORY_PATH_MAX];
+    struct mb_buf bytes = {0};
+    struct mb_header header;
+    const char *hex = mb_json_get_text(answer, "header", "");
+    size_t len = strlen(hex) / 2;
+    bool ok = len <= MB_HEADER_MAX;
+    if (ok) {
+        mb_buf_reserve(&bytes, len);
+        ok = mb_hex_decode(bytes.data, len, hex, strlen(hex)) == 0;
+        bytes.len = ok ? len : 0;
+    }
+    ok = ok && mb_header_decode(&header, mb_buf_bytes(&bytes), NULL) == 0 &&
+         header.slot == from->slot;
+    struct mb_hash is = mb_sha256(bytes.data, bytes.len);
+    struct mb_hash leaf = mb_history_leaf(mb_buf_bytes(&bytes));
+    ok = ok && mb_hash_equal(&is, &from->hash);
+    size_t inclusion_len = read_path(json_object_get(answer, "inclusion"), inclusion);
+    size_t path_len = read_path(json_object_get(answer, "path"), path);
+    ok = ok && inclusion_len != SIZE_MAX && path_len != SIZE_MAX &&
+         mb_history_verify_inclusion(&leaf, from->slot, to->slot, inclusion, inclusion_len,
+                                     &to->history_root);
+    if (ok && from->slot > 0)
+        ok = mb_history_verify_consistency(from->slot, &header.history_root, to->slot,
+                                           &to->history_root, path, path_len);
+    mb_buf_clear(&bytes);
+    return ok;
+}
+
+/* The checkpoint's history holds the header that was trusted before. */
+static int check_consistency(struct cli_org *o, const struct seen *from, const struct mb_header *to,
+                             struct mb_error *error)
+{
+    struct mb_hash hash = mb_header_hash(to);
+    if (to->slot < from->slot)
+        return mb_fail(error, MB_EPROOF, "checkpoint.older",
+                       "the answer's checkpoint (slot %" PRIu64
+                       ") is older than one seen before (slot %" PRIu64
+                       "): somebody hides what is newer; try again, or another onion",
+                       to->slot, from->slot);
+    if (to->slot == from->slot)
+        return mb_hash_equal(&hash, &from->hash)
+                   ? 0
+                   : mb_fail(error, MB_EPROOF, "checkpoint.fork",
+                             "slot %" PRIu64 " has another header than was trusted: the "
+                             "organisation's history was forked; ask its members",
+                             to->slot);
+    char *path = mb_asprintf("/v1/consistency?from=%" PRIu64 "&to=%" PRIu64, from->slot, to->slot);
+    json_t *answer = NULL;
+    int rc = cli_get(o, path, &answer, error);
+    if (rc == 0 && !consistent(answer, from, to))
+        rc = mb_fail(error, MB_EPROOF, "checkpoint.fork",
+                     "the history at slot %" PRIu64 " does not contain the header trusted at slot "
+                     "%" PRIu64 ": it was forked; ask the organisation's members",
+                     to->slot, from->slot);
+    json_decref(answer);
+    free(path);
+    return rc;
+}
+
+static int check_signed(struct cli_org *o, const json_t *json, struct mb_header *header,
+                        struct mb_error *error)
+{
+    struct mb_checkpoint c = {0};
+    int rc = mb_checkpoint_from_json(&c, json, o->replica_keys, o->replica_count, error);
+    if (rc == 0)
+        rc = mb_checkpoint_verify(&c, o->replica_keys, o->replica_count, error);
+    if (rc == 0)
+        rc = mb_header_decode(header, mb_buf_bytes(&c.header), error);
+    if (rc == 0 && !mb_hash_equal(&header->org, &o->pin.org))
+        rc = mb_fail(error, MB_EPROOF, "checkpoint.other", "a checkpoint of another organisation");
+    mb_checkpoint_clear(&c);
+    return rc;
+}
+
+int cli_verify_checkpoint(struct cli_org *o, const json_t *json, struct mb_header *header,
+                          struct mb_error *error)
+{
+    struct seen before, now;
+    int rc = check_signed(o, json, header, error);
+    if (rc != 0)
+        return rc;
+    int64_t time = header->slot == 0 ? o->genesis.created : header->time;
+    int64_t age = mb_clock_s() - time;
+    if (age > CHECKPOINT_AGE_S)
+        return mb_fail(error, MB_EPROOF, "checkpoint.stale",
+                       "the newest checkpoint is %" PRId64 " hours old, 48 are the most: somebody "
+                       "holds the organisation still, or this clock is wrong",
+                       age / 3600);
+    load_seen(o, &before);
+    rc = check_consistency(o, &before, header, error);
+    if (rc == 0 && header->slot > before.slot) {
+        now = (struct seen){.slot = header->slot, .hash = mb_header_hash(header)};
+        rc = save_seen(o, &now, error);
+    }
+    o->verified = rc == 0;
+    return rc;
+}
+
+int cli_state(struct cli_org *o, const char *key, json_t **value, struct mb_error *error)
+{
+    struct mb_buf path = {0}, proof = {0};
+    json_t *answer = NULL;
+    struct mb_header header;
+    if (value != NULL)
+        *value = NULL;
+    mb_buf_add_text(&path, "/v1/state?proof=1&key=");
+    cli_escape(&path, key);
+    int rc = cli_get(o, mb_buf_text(&path), &answer, error);
+    if (rc == 0)
+        rc = cli_verify_checkpoint(o, json_object_get(answer, "checkpoint"), &header, error);
+    const char *text = mb_json_get_text(answer, "text", NULL);
+    const char *base64 = mb_json_get_text(answer, "proof", "");
+    struct mb_bytes bytes = {.data = (const uint8_t *)text, .len = text != NULL ? strlen(text) : 0};
+    if (rc == 0 && mb_base64_decode(&proof, base64, strlen(base64)) != 0)
+        rc = mb_fail(error, MB_EPROOF, "proof.invalid", "the proof of %s is malformed", key);
+    if (rc == 0)
+        rc = mb_state_verify(mb_buf_bytes(&proof), &header.state_root, key, bytes, error);
+    if (rc == 0 && text != NULL) {
+        rc = value != NULL ? mb_json_parse(value, text, strlen(text), error) : 0;
+        rc = rc == 0 ? 1 : rc;
+    }
+    json_decref(answer);
+    mb_buf_clear(&path);
+    mb_buf_clear(&proof);
+    return rc;
+}
