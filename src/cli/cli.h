@@ -162,6 +162,10 @@ int cli_state(struct cli_org *o, const char *key, json_t **value, struct mb_erro
 int cli_submit(struct cli_org *o, const struct cli_identity *id, const char *type,
                const json_t *body, json_t **result, struct mb_error *error);
 
+/* Only the signed envelope (owned), for --dry-run; NULL and error where signing failed. */
+json_t *cli_envelope(struct cli_org *o, const struct cli_identity *id, const char *type,
+                     const json_t *body, struct mb_error *error);
+
 /* Run a program and wait: argv[0] is looked up in PATH. out: its standard output is appended
  * (bounded); NULL: inherited. in: what it reads, or empty. Returns its exit status, or negative. */
 int cli_run(const char *const *argv, struct mb_bytes in, struct mb_buf *out,

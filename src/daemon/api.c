@@ -8,7 +8,7 @@
 #include "ledger/message.h"
 
 #define ENVELOPE_MAX (2u * MB_COMMAND_MAX + 4096) /* escapes can double a text */
-#define WAIT_MS      60000
+#define WAIT_S_MAX   60
 
 /* A command on its way: a client may leave, or be told 202, before it has come to its end. */
 struct posted {
@@ -17,6 +17,7 @@ struct posted {
     struct mb_buf body;
     struct mb_timer *timeout;
     bool submitted;
+    uint64_t wait_s;
     char id[MB_HASH_HEX_SIZE];
 };
 struct api {
@@ -174,7 +175,7 @@ static void body_end(struct mb_request *r, void *user)
     struct mb_hash id = mb_sha256(envelope.text.data, envelope.text.len);
     mb_hash_hex(&id, p->id);
     p->submitted = true;
-    mb_timer_set(p->timeout, WAIT_MS);
+    mb_timer_set(p->timeout, (int64_t)p->wait_s * 1000);
     sequence_submit_envelope(n->sequence, &envelope, on_result, p);
 }
 
@@ -197,8 +198,12 @@ static size_t body_chunk(struct mb_request *r, void *user, struct mb_bytes bytes
 static void post_command(void *self, struct mb_request *r)
 {
     struct node *n = self;
+    uint64_t wait_s;
+    if (!api_number(n, r, "wait", WAIT_S_MAX, &wait_s))
+        return;
     struct posted *p = mb_calloc(1, sizeof *p);
     p->api = n->api;
+    p->wait_s = wait_s < WAIT_S_MAX ? wait_s : WAIT_S_MAX;
     p->request = r;
     p->timeout = mb_timer_new(n->loop, on_timeout, p);
     mb_request_set_user(r, p, on_gone);

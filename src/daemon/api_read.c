@@ -62,10 +62,9 @@ static void get_org(void *self, struct mb_request *r)
     if (!newest_checkpoint(n, r, &c, &h))
         return;
     json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "org", mb_ledger_org(n->ledger), "name",
+        "{s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "org", mb_ledger_org(n->ledger), "name",
         mb_ledger_genesis(n->ledger)->name, "genesis", mb_ledger_genesis_text(n->ledger), "slot",
-        (json_int_t)mb_ledger_tip(n->ledger)->header.slot, "time",
-        (json_int_t)mb_ledger_tip(n->ledger)->time, "checkpoint", mb_checkpoint_to_json(&c),
+        (json_int_t)mb_ledger_tip(n->ledger)->header.slot, "checkpoint", mb_checkpoint_to_json(&c),
         "config", state_json(n, "core/config"), "onion", state_json(n, "org/onion"), "versions",
         state_json(n, "core/versions"));
     mb_checkpoint_clear(&c);
