@@ -154,6 +154,10 @@ int cli_verify_checkpoint(struct cli_org *o, const json_t *checkpoint, struct mb
  * proven that there is none. */
 int cli_state(struct cli_org *o, const char *key, json_t **value, struct mb_error *error);
 
+/* The module's root, as the state proves it at the checkpoint of slot, is root. */
+int cli_verify_module(struct cli_org *o, const char *module, uint64_t slot,
+                      const struct mb_hash *root, struct mb_error *error);
+
 /*
  * Sign a command with id and submit it; waits for its result unless --no-wait. *result is the
  * API's answer (owned). Brings work where the organisation asks for it. A refusal is an error
@@ -165,6 +169,8 @@ int cli_submit(struct cli_org *o, const struct cli_identity *id, const char *typ
 /* Only the signed envelope (owned), for --dry-run; NULL and error where signing failed. */
 json_t *cli_envelope(struct cli_org *o, const struct cli_identity *id, const char *type,
                      const json_t *body, struct mb_error *error);
+
+void cli_print_result(const json_t *result); /* of cli_submit(), for people */
 
 /* Run a program and wait: argv[0] is looked up in PATH. out: its standard output is appended
  * (bounded); NULL: inherited. in: what it reads, or empty. Returns its exit status, or negative. */

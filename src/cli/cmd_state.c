@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* get, list, send, status: the state, and commands of any type. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "loop/loop.h"
+#include "merkle/tree.h"
+
+/* --- get --- */
+
+static int state_get(struct cli *c, struct mb_error *error)
+{
+    struct cli_org *o;
+    json_t *value = NULL;
+    int rc = cli_open_org(c, &o, error);
+    if (rc == 0)
+        rc = cli_state(o, c->args[0], &value, error);
+    if (rc < 0)
+        return rc;
+    if (rc == 0)
+        return mb_fail(error, MB_ENOENT, "state.unknown", "%s: proven absent at slot %" PRIu64,
+                       c->args[0], o->newest.slot);
+    if (c->json) {
+        cli_print_json(json_pack("{s:s, s:o, s:b}", "key", c->args[0], "value", value, "proven", 1));
+        return 0;
+    }
+    char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_SORT_KEYS);
+    cli_print_text(text);
+    putchar('\n');
+    free(text);
+    json_decref(value);
+    return 0;
+}
+
+const struct cli_command cmd_get = {
+    .name = "get",
+    .args = "KEY",
+    .min_args = 1,
+    .max_args = 1,
+    .summary = "read a key of the state, and check its proof",
+    .help = "The value, or the proof that there is none, holds at the newest checkpoint, which is\n"
+            "checked against the pinned organisation.\n\n"
+            "    magicbiz get vcs/ref/site/refs/heads/main",
+    .run = state_get,
+};
+
+/* --- list --- */
+
+struct pairs {
+    struct mb_tree_change *leaves;
+    json_t *items;
+    const char *prefix;
+    size_t count;
+    uint64_t slot;
+};
+
+static int on_pair(void *arg, json_t *line, struct mb_error *error)
+{
+    struct pairs *p = arg;
+    const char *key = mb_json_get_text(line, "key", NULL);
+    const char *text = mb_json_get_text(line, "text", NULL);
+    if (key == NULL) {
+        p->slot = (uint64_t)mb_json_get_int(line, "slot", 0);
+        return 0;
+    }
+    if (text == NULL)
+        return mb_fail(error, MB_EPROOF, "module.invalid", "%s has no text", key);
+    p->leaves = mb_realloc(p->leaves, (p->count + 1) * sizeof *p->leaves);
+    p->leaves[p->count++] = (struct mb_tree_change){.key_hash = mb_sha256(key, strlen(key)),
+                                                   .value_hash = mb_sha256(text, strlen(text)),
+                                                   .present = true};
+    if (strncmp(key, p->prefix, strlen(p->prefix)) != 0)
+        return 0;
+    json_t *value;
+    int rc = mb_json_parse(&value, text, strlen(text), error);
+    if (rc == 0)
+        json_array_append_new(p->items, json_pack("{s:s, s:o}", "key", key, "value", value));
+    return rc;
+}
+
+static int by_key_hash(const void *a, const void *b)
+{
+    return mb_hash_compare(&((const struct mb_tree_change *)a)->key_hash,
+                           &((const struct mb_tree_change *)b)->key_hash);
+}
+
+/* The module's root, as the state root of the checkpoint has it, by a proof in the tree of modules:
+ * any key of the module carries it. */
+static int check_module(struct cli_org *o, struct pairs *p, const char *module,
+                        struct mb_error *error)
+{
+    struct mb_hash root;
+    if (p->count > 0)
+        qsort(p->leaves, p->count, sizeof *p->leaves, by_key_hash);
+    for (size_t i = 1; i < p->count; i++)
+        if (mb_hash_equal(&p->leaves[i].key_hash, &p->leaves[i - 1].key_hash))
+            return mb_fail(error, MB_EPROOF, "module.invalid", "a key is there twice");
+    root = mb_tree_root_of(p->leaves, p->count);
+    return cli_verify_module(o, module, p->slot, &root, error);
+}
+
+static int list_whole(struct cli_org *o, struct pairs *p, struct mb_error *error)
+{
+    char *module = mb_strndup(p->prefix, strcspn(p->prefix, "/"));
+    struct mb_buf path = {0};
+    mb_buf_add_text(&path, "/v1/module/");
+    cli_escape(&path, module);
+    int rc = cli_get_lines(o, mb_buf_text(&path), on_pair, p, error);
+    if (rc == 0)
+        rc = check_module(o, p, module, error);
+    mb_buf_clear(&path);
+    free(module);
+    return rc;
+}
+
+static int list_quick(struct cli_org *o, struct pairs *p, struct mb_error *error)
+{
+    struct mb_buf after = {0};
+    bool more = true;
+    int rc = 0;
+    while (rc == 0 && more) {
+        struct mb_buf path = {0};
+        json_t *answer = NULL, *item;
+        size_t i;
+        mb_buf_add_text(&path, "/v1/state?limit=1000&prefix=");
+        cli_escape(&path, p->prefix);
+        mb_buf_add_text(&path, "&after=");
+        cli_escape(&path, after.len > 0 ? mb_buf_text(&after) : p->prefix);
+        rc = cli_get(o, mb_buf_text(&path), &answer, error);
+        more = rc == 0 && json_is_true(json_object_get(answer, "more"));
+        json_array_foreach(json_object_get(answer, "items"), i, item) {
+            json_array_append(p->items, item);
+            mb_buf_reset(&after);
+            mb_buf_add_text(&after, mb_json_get_text(item, "key", ""));
+        }
+        json_decref(answer);
+        mb_buf_clear(&path);
+    }
+    mb_buf_clear(&after);
+    return rc;
+}
+
+static int state_list(struct cli *c, struct mb_error *error)
+{
+    struct cli_org *o;
+    struct pairs p = {.items = json_array(), .prefix = c->args[0]};
+    bool quick = cli_option(c, "quick") != NULL;
+    int rc = cli_open_org(c, &o, error);
+    if (rc == 0)
+        rc = quick ? list_quick(o, &p, error) : list_whole(o, &p, error);
+    if (rc == 0 && c->json) {
+        cli_print_json(json_pack("{s:O, s:b}", "items", p.items, "proven", !quick));
+    } else if (rc == 0) {
+        const json_t *item;
+        size_t i;
+        cli_page(c);
+        json_array_foreach(p.items, i, item) {
+            char *text = mb_json_text(json_object_get(item, "value"));
+            cli_print_text(mb_json_get_text(item, "key", ""));
+            putchar(' ');
+            cli_print_text(text);
+            putchar('\n');
+            free(text);
+        }
+        if (quick)
+            fputs("not proven: a list is complete only as a whole module (without --quick)\n",
+                  stderr);
+    }
+    json_decref(p.items);
+    free(p.leaves);
+    return rc;
+}
+
+const struct cli_command cmd_list = {
+    .name = "list",
+    .args = "PREFIX",
+    .min_args = 1,
+    .max_args = 1,
+    .summary = "list keys and values, proven complete",
+    .help = "Downloads the whole module that PREFIX begins with and checks it against the newest\n"
+            "checkpoint: only so a list is known to be complete.\n\n"
+            "    magicbiz list vcs/repo/",
+    .options = (const struct cli_option[]){
+        {"quick", NULL, "ask for these keys only, and believe the answer"},
+        {NULL, NULL, NULL}},
+    .run = state_list,
+};
+
+/* --- send --- */
+
+static int read_body(const char *file, json_t **body, struct mb_error *error)
+{
+    struct mb_buf text = {0};
+    int rc = mb_read_file(strcmp(file, "-") == 0 ? "/dev/stdin" : file, MB_COMMAND_MAX, &text,
+                          error);
+    if (rc == 0)
+        rc = mb_json_parse(body, text.data, text.len, error);
+    mb_buf_clear(&text);
+    return rc;
+}
+
+static int send_command(struct cli *c, struct mb_error *error)
+{
+    struct cli_org *o;
+    struct cli_identity id = {0};
+    json_t *body = NULL, *result = NULL;
+    int rc = read_body(c->args[1], &body, error);
+    if (rc == 0)
+        rc = cli_identity(c, &id, error);
+    if (rc == 0)
+        rc = cli_open_org(c, &o, error);
+    if (rc == 0 && cli_option(c, "dry-run") != NULL) {
+        json_t *envelope = cli_envelope(o, &id, c->args[0], body, error);
+        rc = envelope != NULL ? 0 : MB_EIO;
+        if (envelope != NULL)
+            cli_print_json(envelope);
+    } else if (rc == 0) {
+        rc = cli_submit(o, &id, c->args[0], body, &result, error);
+        if (rc == 0 && c->json)
+            cli_print_json(json_incref(result));
+        else if (rc == 0)
+            cli_print_result(result);
+    }
+    json_decref(body);
+    json_decref(result);
+    cli_identity_clear(&id);
+    return rc;
+}
+
+void cli_print_result(const json_t *result)
+{
+    json_t *value = json_object_get(result, "result");
+    printf("%s", mb_json_get_text(result, "id", ""));
+    if (json_object_get(result, "slot") != NULL)
+        printf("  slot %" PRId64, mb_json_get_int(result, "slot", 0));
+    if (json_object_size(value) > 0) {
+        char *text = mb_json_text(value);
+        fputs("  ", stdout);
+        cli_print_text(text);
+        free(text);
+    }
+    putchar('\n');
+}
+
+const struct cli_command cmd_send = {
+    .name = "send",
+    .args = "TYPE BODY.json",
+    .min_args = 2,
+    .max_args = 2,
+    .summary = "sign and submit a command of any type",
+    .help = "BODY.json is a file with the command's body, or - for standard input. The types are\n"
+            "in the manual of each module: magicbiz-vcs(7).\n\n"
+            "    echo '{\"id\":\"5d41...\"}' | magicbiz send org.approve -",
+    .options = (const struct cli_option[]){
+        {"dry-run", NULL, "print the signed envelope, and send nothing"},
+        {NULL, NULL, NULL}},
+    .run = send_command,
+};
+
+/* --- status --- */
+
+static void print_health(const json_t *h)
+{
+    const json_t *tor = json_object_get(h, "tor"), *alarm, *onion;
+    size_t i;
+    printf("replica     %s, up %" PRId64 " s\n", mb_json_get_text(h, "replica", ""),
+           mb_json_get_int(h, "uptime_s", 0));
+    printf("tor         %s %s, bootstrap %" PRId64 " %%, restarts %" PRId64 "\n",
+           mb_json_get_text(tor, "state", ""), mb_json_get_text(tor, "version", ""),
+           mb_json_get_int(tor, "bootstrap", 0), mb_json_get_int(tor, "restarts", 0));
+    json_array_foreach(json_object_get(tor, "onions"), i, onion)
+        printf("onion       %-12s %s %s\n", mb_json_get_text(onion, "name", ""),
+               mb_json_get_text(onion, "onion", ""),
+               json_is_true(json_object_get(onion, "reachable")) ? "reachable" : "not reachable");
+    json_array_foreach(json_object_get(h, "alarms"), i, alarm)
+        printf("alarm       %s: %s\n", mb_json_get_text(alarm, "code", ""),
+               mb_json_get_text(alarm, "text", ""));
+}
+
+static int status(struct cli *c, struct mb_error *error)
+{
+    struct cli_org *o;
+    json_t *health = NULL;
+    int64_t began_ms = mb_now_ms();
+    int rc = cli_open_org(c, &o, error);
+    if (rc != 0)
+        return rc;
+    int64_t took_ms = mb_now_ms() - began_ms;
+    int64_t time = o->newest.slot == 0 ? o->genesis.created : o->newest.time;
+    int64_t slot = mb_json_get_int(o->summary, "slot", 0);
+    /* The operator's socket tells more; by the onion that page is unknown, as any other. */
+    if (cli_get(o, "/v1/health", &health, NULL) != 0)
+        health = NULL;
+    json_t *replicas = json_object_get(json_object_get(o->summary, "config"), "replicas");
+    if (c->json) {
+        json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:b, s:I, s:O}", "name", o->genesis.name,
+                                 "slot", (json_int_t)slot, "checkpoint",
+                                 (json_int_t)o->newest.slot, "checkpoint_age_s",
+                                 (json_int_t)(mb_clock_s() - time), "verified", 1, "answered_ms",
+                                 (json_int_t)took_ms, "replicas", replicas);
+        if (health != NULL)
+            json_object_set(json, "health", health);
+        cli_print_json(json);
+    } else {
+        printf("%s: slot %" PRId64 ", checkpoint %" PRIu64 " (%" PRId64
+               " s ago), verified; %zu replica%s; answered in %" PRId64 " ms\n",
+               o->genesis.name, slot, o->newest.slot, mb_clock_s() - time,
+               json_array_size(replicas), json_array_size(replicas) == 1 ? "" : "s", took_ms);
+        if (health != NULL)
+            print_health(health);
+    }
+    json_decref(health);
+    return 0;
+}
+
+const struct cli_command cmd_status = {
+    .name = "status",
+    .args = "",
+    .summary = "how the organisation is: slot, checkpoint, replicas; on its machine also tor, alarms",
+    .help = "With --socket DATA/run/operator.sock, on the daemon's own machine, it also shows tor,\n"
+            "onion services and alarms.",
+    .run = status,
+};
