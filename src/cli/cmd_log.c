@@ -155,15 +155,14 @@ static int audit_line(void *arg, json_t *line, struct mb_error *error)
 }
 
 /* The modules that genesis names: their deterministic halves are needed to replay. */
-static int load_modules(const struct cli_org *o, struct mb_modules *modules,
-                        struct mb_error *error)
+static int load_modules(const struct cli_org *o, struct mb_modules *modules, struct mb_error *error)
 {
     json_t *versions = json_object_get(o->genesis.json, "versions"), *version;
     const char *name;
     int rc = 0;
-    json_object_foreach(versions, name, version)
-        if (rc == 0 && strcmp(name, "core") != 0 && strcmp(name, "lua") != 0)
-            rc = mb_modules_load(modules, mb_modules_dir(MB_MODULE_DIR), name, error);
+    json_object_foreach(versions, name, version) if (rc == 0 && strcmp(name, "core") != 0 &&
+                                                     strcmp(name, "lua") != 0) rc =
+        mb_modules_load(modules, mb_modules_dir(MB_MODULE_DIR), name, error);
     return rc;
 }
 
@@ -233,8 +232,8 @@ static int audit(struct cli *c, struct mb_error *error)
     int rc = cli_open_org(c, &o, error);
     if (rc == 0 && cli_option(c, "full") == NULL) {
         if (c->json)
-            cli_print_json(json_pack("{s:b, s:I}", "holds", 1, "checkpoint",
-                                     (json_int_t)o->newest.slot));
+            cli_print_json(
+                json_pack("{s:b, s:I}", "holds", 1, "checkpoint", (json_int_t)o->newest.slot));
         else
             printf("the newest checkpoint (slot %" PRIu64
                    ") is signed by a majority and consistent with all that was seen here; --full "
@@ -255,7 +254,7 @@ const struct cli_command cmd_audit = {
             "modules, and checks every id, signature, result, root, the history, the newest\n"
             "checkpoint and the pin. It prints the first thing that does not hold, and exits\n"
             "with status 4.",
-    .options = (const struct cli_option[]){{"full", NULL, "replay the whole ledger"},
-                                           {NULL, NULL, NULL}},
+    .options =
+        (const struct cli_option[]){{"full", NULL, "replay the whole ledger"}, {NULL, NULL, NULL}},
     .run = audit,
 };

@@ -24,7 +24,8 @@ static int state_get(struct cli *c, struct mb_error *error)
         return mb_fail(error, MB_ENOENT, "state.unknown", "%s: proven absent at slot %" PRIu64,
                        c->args[0], o->newest.slot);
     if (c->json) {
-        cli_print_json(json_pack("{s:s, s:o, s:b}", "key", c->args[0], "value", value, "proven", 1));
+        cli_print_json(
+            json_pack("{s:s, s:o, s:b}", "key", c->args[0], "value", value, "proven", 1));
         return 0;
     }
     char *text = json_dumps(value, JSON_INDENT(2) | JSON_ENCODE_ANY | JSON_SORT_KEYS);
@@ -70,8 +71,8 @@ static int on_pair(void *arg, json_t *line, struct mb_error *error)
         return mb_fail(error, MB_EPROOF, "module.invalid", "%s has no text", key);
     p->leaves = mb_realloc(p->leaves, (p->count + 1) * sizeof *p->leaves);
     p->leaves[p->count++] = (struct mb_tree_change){.key_hash = mb_sha256(key, strlen(key)),
-                                                   .value_hash = mb_sha256(text, strlen(text)),
-                                                   .present = true};
+                                                    .value_hash = mb_sha256(text, strlen(text)),
+                                                    .present = true};
     if (strncmp(key, p->prefix, strlen(p->prefix)) != 0)
         return 0;
     json_t *value;
@@ -131,7 +132,8 @@ static int list_quick(struct cli_org *o, struct pairs *p, struct mb_error *error
         cli_escape(&path, after.len > 0 ? mb_buf_text(&after) : p->prefix);
         rc = cli_get(o, mb_buf_text(&path), &answer, error);
         more = rc == 0 && json_is_true(json_object_get(answer, "more"));
-        json_array_foreach(json_object_get(answer, "items"), i, item) {
+        json_array_foreach(json_object_get(answer, "items"), i, item)
+        {
             json_array_append(p->items, item);
             mb_buf_reset(&after);
             mb_buf_add_text(&after, mb_json_get_text(item, "key", ""));
@@ -157,7 +159,8 @@ static int state_list(struct cli *c, struct mb_error *error)
         const json_t *item;
         size_t i;
         cli_page(c);
-        json_array_foreach(p.items, i, item) {
+        json_array_foreach(p.items, i, item)
+        {
             char *text = mb_json_text(json_object_get(item, "value"));
             cli_print_text(mb_json_get_text(item, "key", ""));
             putchar(' ');
@@ -183,9 +186,9 @@ const struct cli_command cmd_list = {
     .help = "Downloads the whole module that PREFIX begins with and checks it against the newest\n"
             "checkpoint: only so a list is known to be complete.\n\n"
             "    magicbiz list vcs/repo/",
-    .options = (const struct cli_option[]){
-        {"quick", NULL, "ask for these keys only, and believe the answer"},
-        {NULL, NULL, NULL}},
+    .options =
+        (const struct cli_option[]){
+            {"quick", NULL, "ask for these keys only, and believe the answer"}, {NULL, NULL, NULL}},
     .run = state_list,
 };
 
@@ -194,8 +197,8 @@ const struct cli_command cmd_list = {
 static int read_body(const char *file, json_t **body, struct mb_error *error)
 {
     struct mb_buf text = {0};
-    int rc = mb_read_file(strcmp(file, "-") == 0 ? "/dev/stdin" : file, MB_COMMAND_MAX, &text,
-                          error);
+    int rc =
+        mb_read_file(strcmp(file, "-") == 0 ? "/dev/stdin" : file, MB_COMMAND_MAX, &text, error);
     if (rc == 0)
         rc = mb_json_parse(body, text.data, text.len, error);
     mb_buf_clear(&text);
@@ -254,9 +257,9 @@ const struct cli_command cmd_send = {
     .help = "BODY.json is a file with the command's body, or - for standard input. The types are\n"
             "in the manual of each module: magicbiz-vcs(7).\n\n"
             "    echo '{\"id\":\"5d41...\"}' | magicbiz send org.approve -",
-    .options = (const struct cli_option[]){
-        {"dry-run", NULL, "print the signed envelope, and send nothing"},
-        {NULL, NULL, NULL}},
+    .options =
+        (const struct cli_option[]){
+            {"dry-run", NULL, "print the signed envelope, and send nothing"}, {NULL, NULL, NULL}},
     .run = send_command,
 };
 
@@ -297,10 +300,9 @@ static int status(struct cli *c, struct mb_error *error)
     json_t *replicas = json_object_get(json_object_get(o->summary, "config"), "replicas");
     if (c->json) {
         json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:b, s:I, s:O}", "name", o->genesis.name,
-                                 "slot", (json_int_t)slot, "checkpoint",
-                                 (json_int_t)o->newest.slot, "checkpoint_age_s",
-                                 (json_int_t)(mb_clock_s() - time), "verified", 1, "answered_ms",
-                                 (json_int_t)took_ms, "replicas", replicas);
+                                 "slot", (json_int_t)slot, "checkpoint", (json_int_t)o->newest.slot,
+                                 "checkpoint_age_s", (json_int_t)(mb_clock_s() - time), "verified",
+                                 1, "answered_ms", (json_int_t)took_ms, "replicas", replicas);
         if (health != NULL)
             json_object_set(json, "health", health);
         cli_print_json(json);
@@ -319,8 +321,10 @@ static int status(struct cli *c, struct mb_error *error)
 const struct cli_command cmd_status = {
     .name = "status",
     .args = "",
-    .summary = "how the organisation is: slot, checkpoint, replicas; on its machine also tor, alarms",
-    .help = "With --socket DATA/run/operator.sock, on the daemon's own machine, it also shows tor,\n"
-            "onion services and alarms.",
+    .summary =
+        "how the organisation is: slot, checkpoint, replicas; on its machine also tor, alarms",
+    .help =
+        "With --socket DATA/run/operator.sock, on the daemon's own machine, it also shows tor,\n"
+        "onion services and alarms.",
     .run = status,
 };

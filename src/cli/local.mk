@@ -1,0 +1,17 @@
+bin_PROGRAMS += magicbiz
+magicbiz_SOURCES = \
+	src/cli/cli.h \
+	src/cli/cmd_completion.c \
+	src/cli/cmd_id.c \
+	src/cli/cmd_log.c \
+	src/cli/cmd_org.c \
+	src/cli/cmd_state.c \
+	src/cli/commands.c \
+	src/cli/help.c src/cli/help.h \
+	src/cli/identity.c \
+	src/cli/main.c \
+	src/cli/org.c \
+	src/cli/remote.c \
+	src/cli/submit.c \
+	src/cli/verify.c
+magicbiz_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS)

@@ -162,23 +162,52 @@ int cli_verify_checkpoint(struct cli_org *o, const json_t *json, struct mb_heade
     return rc;
 }
 
+/* Ask for a key with its proof; the checkpoint that comes with it is checked. */
+static int get_proof(struct cli_org *o, const char *key, json_t **answer, struct mb_header *header,
+                     struct mb_buf *proof, struct mb_error *error)
+{
+    struct mb_buf path = {0};
+    mb_buf_add_text(&path, "/v1/state?proof=1&key=");
+    cli_escape(&path, key);
+    int rc = cli_get(o, mb_buf_text(&path), answer, error);
+    if (rc == 0)
+        rc = cli_verify_checkpoint(o, json_object_get(*answer, "checkpoint"), header, error);
+    const char *base64 = mb_json_get_text(*answer, "proof", "");
+    if (rc == 0 && mb_base64_decode(proof, base64, strlen(base64)) != 0)
+        rc = mb_fail(error, MB_EPROOF, "proof.invalid", "the proof of %s is malformed", key);
+    mb_buf_clear(&path);
+    return rc;
+}
+
+int cli_verify_module(struct cli_org *o, const char *module, uint64_t slot,
+                      const struct mb_hash *root, struct mb_error *error)
+{
+    struct mb_buf proof = {0};
+    struct mb_header header;
+    json_t *answer = NULL;
+    char *key = mb_asprintf("%s/", module);
+    int rc = get_proof(o, key, &answer, &header, &proof, error);
+    if (rc == 0 && header.slot != slot)
+        rc = mb_fail(error, MB_EREACH, "checkpoint.moved",
+                     "a new checkpoint came during the download: try again");
+    if (rc == 0)
+        rc = mb_state_verify_module(mb_buf_bytes(&proof), &header.state_root, module, root, error);
+    json_decref(answer);
+    mb_buf_clear(&proof);
+    free(key);
+    return rc;
+}
+
 int cli_state(struct cli_org *o, const char *key, json_t **value, struct mb_error *error)
 {
-    struct mb_buf path = {0}, proof = {0};
+    struct mb_buf proof = {0};
     json_t *answer = NULL;
     struct mb_header header;
     if (value != NULL)
         *value = NULL;
-    mb_buf_add_text(&path, "/v1/state?proof=1&key=");
-    cli_escape(&path, key);
-    int rc = cli_get(o, mb_buf_text(&path), &answer, error);
-    if (rc == 0)
-        rc = cli_verify_checkpoint(o, json_object_get(answer, "checkpoint"), &header, error);
+    int rc = get_proof(o, key, &answer, &header, &proof, error);
     const char *text = mb_json_get_text(answer, "text", NULL);
-    const char *base64 = mb_json_get_text(answer, "proof", "");
     struct mb_bytes bytes = {.data = (const uint8_t *)text, .len = text != NULL ? strlen(text) : 0};
-    if (rc == 0 && mb_base64_decode(&proof, base64, strlen(base64)) != 0)
-        rc = mb_fail(error, MB_EPROOF, "proof.invalid", "the proof of %s is malformed", key);
     if (rc == 0)
         rc = mb_state_verify(mb_buf_bytes(&proof), &header.state_root, key, bytes, error);
     if (rc == 0 && text != NULL) {
@@ -186,7 +215,6 @@ int cli_state(struct cli_org *o, const char *key, json_t **value, struct mb_erro
         rc = rc == 0 ? 1 : rc;
     }
     json_decref(answer);
-    mb_buf_clear(&path);
     mb_buf_clear(&proof);
     return rc;
 }

@@ -112,16 +112,33 @@ static int not_true(struct mb_error *error)
     return mb_fail(error, MB_EPROOF, "proof.false", "the proof does not hold for this state");
 }
 
+static bool parts_read(struct mb_bytes proof, struct part *module, struct part *leaf)
+{
+    struct mb_cursor c = mb_cursor(proof);
+    *leaf = (struct part){.kind = PART_NOTHING};
+    return part_read(&c, module) && (module->kind != PART_THIS || part_read(&c, leaf)) &&
+           mb_cursor_done(&c);
+}
+
+int mb_state_verify_module(struct mb_bytes proof, const struct mb_hash *state_root,
+                           const char *module, const struct mb_hash *module_root,
+                           struct mb_error *error)
+{
+    struct part part, leaf;
+    struct mb_hash root, module_hash = mb_sha256(module, strlen(module));
+    if (!parts_read(proof, &part, &leaf))
+        return invalid(error);
+    if ((part.kind == PART_THIS) == mb_hash_is_zero(module_root) ||
+        !part_root(&part, &module_hash, module_root, &root) || !mb_hash_equal(&root, state_root))
+        return not_true(error);
+    return 0;
+}
+
 int mb_state_verify(struct mb_bytes proof, const struct mb_hash *state_root, const char *key,
                     struct mb_bytes text, struct mb_error *error)
 {
-    struct mb_cursor c = mb_cursor(proof);
-    struct part module, leaf = {.kind = PART_NOTHING};
-    if (!part_read(&c, &module))
-        return invalid(error);
-    if (module.kind == PART_THIS && !part_read(&c, &leaf))
-        return invalid(error);
-    if (!mb_cursor_done(&c))
+    struct part module, leaf;
+    if (!parts_read(proof, &module, &leaf))
         return invalid(error);
     if ((leaf.kind == PART_THIS) != (text.data != NULL))
         return not_true(error);

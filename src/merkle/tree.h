@@ -64,5 +64,9 @@ int mb_state_prove(const struct mb_tree_io *io, const char *key, struct mb_buf *
                    struct mb_error *error);
 int mb_state_verify(struct mb_bytes proof, const struct mb_hash *state_root, const char *key,
                     struct mb_bytes text, struct mb_error *error);
+/* Only the first part of such a proof: module_root (all zero: no keys) is that of module. */
+int mb_state_verify_module(struct mb_bytes proof, const struct mb_hash *state_root,
+                           const char *module, const struct mb_hash *module_root,
+                           struct mb_error *error);
 
 #endif

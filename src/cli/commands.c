@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* The commands, in the order that help and manual show them. */
+#include "cli/cli.h"
+
+extern const struct cli_command cmd_id_new, cmd_id_list, cmd_id_show, cmd_id_export;
+extern const struct cli_command cmd_org_join, cmd_org_list, cmd_org_show, cmd_org_leave;
+extern const struct cli_command cmd_status, cmd_send, cmd_get, cmd_list, cmd_log, cmd_audit;
+extern const struct cli_command cmd_completion, cmd_manual;
+
+const struct cli_command *const cli_commands[] = {
+    &cmd_id_new,   &cmd_id_list,   &cmd_id_show,    &cmd_id_export, &cmd_org_join, &cmd_org_list,
+    &cmd_org_show, &cmd_org_leave, &cmd_status,     &cmd_get,       &cmd_list,     &cmd_send,
+    &cmd_log,      &cmd_audit,     &cmd_completion, &cmd_manual,    NULL,
+};
