@@ -28,6 +28,20 @@ check-quick: all
 	$(MAKE) $(AM_MAKEFLAGS) check TESTS='$(quick_tests)'
 .PHONY: check-quick
 
+# The real programs, on the private Tor network or on Unix sockets: integration_tests += … in the
+# folder's local.mk. contrib/check runs each; so does make check-integration.
+print-integration-tests:
+	@echo $(integration_tests)
+check-integration: all $(check_PROGRAMS)
+	@failed=0; for t in $(integration_tests); do \
+	    srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' $(abs_srcdir)/$$t || failed=1; \
+	done; exit $$failed
+# In a minimal Debian 12 made for it: the README's two commands, as they stand there.
+check-fresh:
+	$(srcdir)/contrib/fresh
+.PHONY: print-integration-tests check-integration check-fresh
+EXTRA_DIST += $(integration_tests)
+
 EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/lint/purity.sanitizers \
 	tests/fuzz/corpus
 CLEANFILES += crash-fuzz_*
