@@ -1,2 +1,2 @@
 EXTRA_DIST += contrib/check contrib/lib.sh contrib/packages contrib/quickstart contrib/testnet
-integration_tests += tests/integration/testnet.sh tests/integration/tor.sh
+integration_tests += tests/integration/testnet.sh
