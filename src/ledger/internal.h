@@ -159,7 +159,7 @@ enum mb_access mb_access_of(const struct mb_verb *verb, const json_t *body);
 int mb_access_check(enum mb_access needed, const struct mb_signer *signer, const char *type,
                     struct mb_error *error);
 
-/* --- apply.c --- */
+/* --- run.c --- */
 
 /* A block under way, or a try at the door. */
 struct mb_run {
@@ -174,6 +174,9 @@ struct mb_run {
 };
 /* One envelope: 0, or what it was refused with. The caller looks at the transaction's err. */
 int mb_run_envelope(struct mb_run *run, const struct mb_checked *c, struct mb_error *error);
+/* One command with the organisation's authority. owner: what type and body are borrowed from. */
+void mb_run_internal(struct mb_run *run, const char *type, const json_t *body, const char *cause,
+                     json_t *owner);
 void mb_run_clear(struct mb_run *run);
 
 #endif

@@ -4,6 +4,33 @@
  * (magicbiz-protocol(7), "Value and block", "State", Clarifications 3-12). The daemon, the
  * simulator and the auditor run this very code over different backends.
  */
+/*
+ * What the protocol leaves open is decided so:
+ * - Sweeps: core/seen, then core/pending, then those of the modules in the order of their names, as
+ *   are the modules' parts of genesis. Modules that core/versions does not name are not there:
+ *   their verbs are command.type.
+ * - An envelope is looked at in this order: admissible, repeated, taken in, command.key,
+ *   command.work, command.type, command.access, body.invalid, the founders' threshold, the verb.
+ *   index in core/seen is the one its own result gets.
+ * - A command parses if it is strict JSON with exactly its six fields, org, key, type and nonce
+ *   texts, nonce 32 lower-case hex digits, expires an integer, body an object.
+ * - A verb of access ORG runs as the organisation (no signer) even if one founder is enough, so
+ *   that the same happens at any threshold. One whom the module lets do it by a role of its own
+ *   runs as the signer, and waits for nobody.
+ * - core/pending/<id>: approvals are first fingerprints in the order they came, the signer's first;
+ *   key is the signer's first fingerprint. The body is checked before it waits. org.approve answers
+ *   {"pending":missing}; with {"pending":0} the key is removed and the command runs right after it.
+ *   Approved commands do not count among a block's 4,096 internal ones.
+ * - org.key.replace {"new","proof"} is for the signer's own identity; with "old" (a first
+ *   fingerprint) for another's, and needs ORG. The proof's old is the first fingerprint. A key that
+ *   was ever replaced, is a replacement, a founder's or a replica's cannot be new.
+ * - core/due/<time>/<module>/<n>: times before 1970 count as 0; n is one more than the greatest
+ *   there, or 0. Commands of org itself have the module org.
+ * - A refusal by the state's limits (state.limit, state.foreign) has no args. A result that has no
+ *   canonical form, or more than 524,288 bytes of it, is state.limit too.
+ * - Times go up to 253402300799, in genesis, values and due keys.
+ * - Genesis has no field "parent", and an empty rulebook, in this version.
+ */
 #ifndef MB_LEDGER_LEDGER_H
 #define MB_LEDGER_LEDGER_H
 
@@ -47,16 +74,17 @@ void mb_ledger_free(struct mb_ledger *l);
 
 /* Where the ledger stands. Borrowed until the next apply. */
 struct mb_tip {
-    struct mb_header header;      /* of the newest slot */
+    struct mb_header header; /* of the newest slot */
     struct mb_hash header_hash;
-    int64_t time;                 /* ledger time: header.time, or created at slot 0 */
-    struct mb_frontier history;   /* over headers 0 … slot */
-    uint64_t checkpoint_slot;     /* the newest checkpoint slot, and its time */
+    int64_t time;               /* ledger time: header.time, or created at slot 0 */
+    struct mb_frontier history; /* over headers 0 … slot */
+    uint64_t checkpoint_slot;   /* the newest checkpoint slot, and its time */
     int64_t checkpoint_time;
-    int64_t next_due;             /* time of the first thing due or epoch end */
+    int64_t next_due; /* time of the first thing due or epoch end */
 };
 const struct mb_tip *mb_ledger_tip(const struct mb_ledger *l);
-const struct mb_genesis *mb_ledger_genesis(const struct mb_ledger *l); /* the genesis it was founded by */
+const struct mb_genesis *mb_ledger_genesis(
+    const struct mb_ledger *l); /* the genesis it was founded by */
 const char *mb_ledger_genesis_text(const struct mb_ledger *l);
 const char *mb_ledger_org(const struct mb_ledger *l); /* 64 hex digits */
 /* The replicas in the configuration in force for slot tip+1, by number. */
@@ -83,7 +111,7 @@ bool mb_ledger_has_role(struct mb_ledger *l, const char *fingerprint);
  * state. Any error means that this replica must stop: MB_EIO, MB_ECORRUPT.
  */
 struct mb_outcome {
-    struct mb_block block;      /* value is copied in */
+    struct mb_block block; /* value is copied in */
     struct mb_applied applied;
 };
 int mb_ledger_apply(struct mb_ledger *l, struct mb_bytes value_bytes, const struct mb_value *value,

@@ -19,6 +19,7 @@ libmagicbiz_la_SOURCES += \
 	src/ledger/ledger.c src/ledger/ledger.h \
 	src/ledger/message.c src/ledger/message.h \
 	src/ledger/org.c \
+	src/ledger/run.c \
 	src/ledger/seen.c \
 	src/ledger/snapshot.c src/ledger/snapshot.h \
 	src/ledger/tx.c \
