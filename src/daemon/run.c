@@ -302,10 +302,15 @@ static int serve(struct node *n)
     return rc;
 }
 
-/* No core dumps (keys), no broken pipes, no other user's eyes. */
+/* No core dumps (keys), no broken pipes, no other user's eyes; and room for every connection's
+ * three descriptors. */
 static void harden(void)
 {
-    struct rlimit none = {0, 0};
+    struct rlimit none = {0, 0}, files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+        files.rlim_cur = files.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
     setrlimit(RLIMIT_CORE, &none);
     prctl(PR_SET_DUMPABLE, 0);
     signal(SIGPIPE, SIG_IGN);

@@ -16,6 +16,8 @@
 #define EMPTY_AFTER_S   5   /* after a block that is no checkpoint slot (Clarification 5) */
 #define LAG_S           600 /* ledger time behind our clock (Clarification 2) */
 #define SETTLE_MS       5000
+#define CHANGES_KEPT_S  604800 /* GET /v1/module?since= reaches back so far (Clarification 16) */
+#define FORGET_MOST     1000   /* slots looked at in one turn */
 
 struct submission {
     struct mb_checked *checked;
@@ -410,6 +412,36 @@ static void on_tick(void *arg)
         propose(s, true);
 }
 
+/* Forget which keys changed in blocks older than a week. */
+static void forget_changes(struct sequence *s)
+{
+    struct node *n = s->node;
+    struct mb_error error = {0};
+    int64_t before = mb_ledger_tip(n->ledger)->time - CHANGES_KEPT_S;
+    uint64_t slot = mb_store_forgotten(n->store), from = slot;
+    while (slot - from < FORGET_MOST && slot < mb_ledger_tip(n->ledger)->header.slot) {
+        struct mb_block block = {0};
+        struct mb_buf record = {0};
+        struct mb_header header = {0};
+        bool old = mb_archive_read(n->archive, MB_ARCHIVE_BLOCK, slot + 1, &record, &error) == 1 &&
+                   mb_block_decode(&block, mb_buf_bytes(&record), &error) == 0 &&
+                   mb_header_decode(&header, mb_buf_bytes(&block.header), &error) == 0 &&
+                   header.time < before;
+        mb_block_clear(&block);
+        mb_buf_clear(&record);
+        if (!old)
+            break;
+        slot++;
+    }
+    if (slot == from)
+        return;
+    int rc = mb_store_begin(n->store, &error);
+    if (rc == 0 && (rc = mb_store_forget_deletions(n->store, slot, &error)) == 0)
+        rc = mb_store_commit(n->store, &error);
+    if (rc != 0)
+        node_fail(n, &error);
+}
+
 static void settle_work(void *arg)
 {
     struct settling *w = arg;
@@ -428,6 +460,7 @@ static void settle_done(void *arg)
     } else {
         s->settled_slot = w->slot;
         mb_wal_release(s->node->wal, w->slot);
+        forget_changes(s);
     }
     free(w->store_path);
     free(w);
