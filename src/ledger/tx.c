@@ -265,10 +265,10 @@ static void find_below(struct mb_walk *w)
     mb_buf_clear(&from);
 }
 
-static const struct mb_map_item *find_above(const struct mb_walk *w)
+static const struct mb_map_item *find_above(struct mb_walk *w)
 {
     const struct mb_map *overlay = w->tx->overlay;
-    const char *at = w->key.len > 0 ? mb_buf_text((struct mb_buf *)&w->key) : "";
+    const char *at = mb_buf_text(&w->key);
     const struct mb_map_item *item =
         strcmp(at, w->prefix) < 0 ? mb_map_seek(overlay, w->prefix) : mb_map_next(overlay, at);
     while (item && starts_with(item->key, w->prefix) && !item->present)
