@@ -47,6 +47,10 @@ EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/
 CLEANFILES += crash-fuzz_*
 
 # Speed and memory: lines "name value unit".
+# Beside the programs that folders name themselves: those that run a real magicbizd.
+daemon_benchmarks = tests/bench/bench_commands
+tests_bench_bench_commands_SOURCES = tests/bench/bench_commands.c tests/bench/daemon.c tests/bench/daemon.h
+bench_programs += $(daemon_benchmarks)
 EXTRA_PROGRAMS = $(bench_programs)
 bench: $(bench_programs)
 	@for b in $(bench_programs); do ./$$b || exit 1; done

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Commands accepted: signed, durable, applied and answered. bench_commands [FOLDER] runs a real
+ * magicbizd in FOLDER (.), sends it commands signed beforehand over keep-alive connections, one
+ * command outstanding on each, from one thread, and measures, in turns with that, what the machine
+ * itself can do: Ed25519 verifications on all cores and on one, and writes of 4 KiB made durable
+ * one by one in a file prepared as the log's are. Three rounds; each figure is a median of three.
+ */
+#include "config.h"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon.h"
+
+#define ROUNDS     3
+#define REPOS      256
+#define LIMIT_S    0.7
+#define BLOCK      4096u
+#define FILE_BYTES (32u << 20)
+
+static const struct level {
+    unsigned outstanding, commands;
+} levels[] = {{1, 2000}, {16, 8000}, {64, 20000}, {256, 30000}};
+#define LEVELS (sizeof levels / sizeof *levels)
+
+/* --- The machine. --- */
+
+static void *verify(void *arg)
+{
+    static const uint8_t seed[32] = {1};
+    struct mb_secret_key key;
+    uint8_t message[400] = {0}, sig[64];
+    double *rate = arg, start = seconds(), took;
+    unsigned n = 0;
+    mb_secret_key_from_seed(&key, seed);
+    mb_ed25519_sign(&key, mb_bytes(message, sizeof message), sig);
+    do {
+        must(mb_ed25519_verify(&key.public_key, mb_bytes(message, sizeof message), sig), "verify");
+        n++;
+        took = seconds() - start;
+    } while (took < LIMIT_S);
+    *rate = n / took;
+    return NULL;
+}
+
+static double verifications(unsigned threads)
+{
+    pthread_t *thread = mb_calloc(threads, sizeof *thread);
+    double *rate = mb_calloc(threads, sizeof *rate), sum = 0;
+    for (unsigned i = 0; i < threads; i++)
+        must(pthread_create(&thread[i], NULL, verify, &rate[i]) == 0, "pthread_create");
+    for (unsigned i = 0; i < threads; i++) {
+        pthread_join(thread[i], NULL);
+        sum += rate[i];
+    }
+    free(thread);
+    free(rate);
+    return sum;
+}
+
+/* Zeroed once, past the page cache where the file system can, like src/wal. */
+static double fdatasyncs(const char *folder)
+{
+    char *path = mb_asprintf("%s/disk", folder);
+    uint8_t *block = aligned_alloc(BLOCK, BLOCK);
+    int fd = open(path, O_RDWR | O_CREAT | O_DIRECT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    must(fd >= 0 && block != NULL && fallocate(fd, 0, 0, FILE_BYTES) == 0, path);
+    memset(block, 0, BLOCK);
+    for (off_t at = 0; at < FILE_BYTES; at += BLOCK)
+        must(pwrite(fd, block, BLOCK, at) == BLOCK, "pwrite");
+    must(fsync(fd) == 0, "fsync");
+    memset(block, 0xa5, BLOCK);
+    unsigned n = 0;
+    double start = seconds(), took = 0;
+    for (off_t at = 0; took < LIMIT_S && at < FILE_BYTES; at += BLOCK, n++) {
+        must(pwrite(fd, block, BLOCK, at) == BLOCK && fdatasync(fd) == 0, "fdatasync");
+        took = seconds() - start;
+    }
+    close(fd);
+    unlink(path);
+    free(block);
+    free(path);
+    return n / took;
+}
+
+/* --- The load. --- */
+
+struct client {
+    int fd;
+    double sent;
+    size_t len;
+    char answer[8192];
+};
+
+static void send_next(struct client *c, const struct mb_buf *request)
+{
+    c->sent = seconds();
+    c->len = 0;
+    must(send(c->fd, request->data, request->len, MSG_NOSIGNAL) == (ssize_t)request->len, "send");
+}
+
+/* True once the answer is whole; it must be the result of a command that did well. */
+static bool answered(struct client *c)
+{
+    ssize_t n = recv(c->fd, c->answer + c->len, sizeof c->answer - 1 - c->len, 0);
+    must(n > 0, "an answer");
+    c->len += (size_t)n;
+    c->answer[c->len] = 0;
+    const char *end = strstr(c->answer, "\r\n\r\n"),
+               *length = strstr(c->answer, "Content-Length: ");
+    if (end == NULL)
+        return false;
+    must(length != NULL && length < end, "an answer with a length");
+    if (c->len < (size_t)(end + 4 - c->answer) + strtoul(length + 16, NULL, 10))
+        return false;
+    if (strncmp(c->answer, "HTTP/1.1 200 ", 13) != 0 || strstr(end, "\"ok\":true") == NULL) {
+        fprintf(stderr, "%s\n", c->answer);
+        must(false, "a command");
+    }
+    return true;
+}
+
+static double run(const struct daemon *d, const struct level *l, const struct mb_buf *requests,
+                  double *latency)
+{
+    struct client *clients = mb_calloc(l->outstanding, sizeof *clients);
+    struct epoll_event events[64];
+    int epoll = epoll_create1(EPOLL_CLOEXEC);
+    unsigned next = 0, done = 0;
+    for (unsigned i = 0; i < l->outstanding; i++) {
+        clients[i].fd = daemon_connect(d);
+        struct epoll_event e = {.events = EPOLLIN, .data.ptr = &clients[i]};
+        must(epoll_ctl(epoll, EPOLL_CTL_ADD, clients[i].fd, &e) == 0, "epoll_ctl");
+    }
+    double start = seconds();
+    for (unsigned i = 0; i < l->outstanding; i++)
+        send_next(&clients[i], &requests[next++]);
+    while (done < l->commands) {
+        int n = epoll_wait(epoll, events, 64, 10000);
+        must(n > 0, "waiting for answers");
+        for (int i = 0; i < n; i++) {
+            struct client *c = events[i].data.ptr;
+            if (!answered(c))
+                continue;
+            latency[done++] = seconds() - c->sent;
+            if (next < l->commands)
+                send_next(c, &requests[next++]);
+        }
+    }
+    double took = seconds() - start;
+    for (unsigned i = 0; i < l->outstanding; i++)
+        close(clients[i].fd);
+    close(epoll);
+    free(clients);
+    return took;
+}
+
+/* --- The figures. --- */
+
+enum column {
+    RATE, /* commands/s */
+    P50,
+    P99,
+    GENERATOR, /* share of one core */
+    DAEMON,    /* us of processor a command */
+    VERIFY_ALL,
+    VERIFY_ONE,
+    SYNCS,
+    OF_VERIFY,
+    OF_SYNCS,
+    OF_NEARER,
+    OF_ONE_BY_ONE,
+    LOAD,
+    COLUMNS,
+};
+
+static void measure(struct daemon *d, const struct level *l, double c[COLUMNS][ROUNDS], int round)
+{
+    struct mb_buf *requests = mb_calloc(l->commands, sizeof *requests);
+    double *latency = mb_calloc(l->commands, sizeof *latency);
+    char body[80];
+    for (unsigned i = 0; i < l->commands; i++) {
+        must(mb_snprintf(body, sizeof body, "{\"name\":\"r%u\",\"title\":\"%u\"}", i % REPOS, i) ==
+                 0,
+             "body");
+        daemon_command(d, &requests[i], "vcs.repo.set", body);
+    }
+    double all = verifications(processors()), one = verifications(1), syncs = fdatasyncs(d->folder);
+    double own = own_processor_s(), daemon = daemon_processor_s(d);
+    double took = run(d, l, requests, latency);
+    own = own_processor_s() - own;
+    daemon = daemon_processor_s(d) - daemon;
+    double rate = l->commands / took, nearer = all < syncs ? all : syncs;
+    c[RATE][round] = rate;
+    c[P50][round] = median(latency, l->commands) * 1e3;
+    c[P99][round] = latency[l->commands * 99 / 100] * 1e3;
+    c[GENERATOR][round] = own / took * 100 / processors();
+    c[DAEMON][round] = daemon / l->commands * 1e6;
+    c[VERIFY_ALL][round] = all;
+    c[VERIFY_ONE][round] = one;
+    c[SYNCS][round] = syncs;
+    c[OF_VERIFY][round] = rate / all;
+    c[OF_SYNCS][round] = rate / syncs;
+    c[OF_NEARER][round] = rate / nearer;
+    c[OF_ONE_BY_ONE][round] = rate * (1 / syncs + 1 / one);
+    c[LOAD][round] = load_average();
+    for (unsigned i = 0; i < l->commands; i++)
+        mb_buf_clear(&requests[i]);
+    free(requests);
+    free(latency);
+}
+
+int main(int argc, char **argv)
+{
+    static double all[LEVELS][COLUMNS][ROUNDS];
+    static const char *const names[COLUMNS][2] = {
+        [RATE] = {"", "commands/s"},
+        [P50] = {"_p50", "ms"},
+        [P99] = {"_p99", "ms"},
+        [GENERATOR] = {"_generator", "% of the processors"},
+        [DAEMON] = {"_daemon", "us of processor/command"},
+        [VERIFY_ALL] = {"_verifications_all_cores", "/s"},
+        [VERIFY_ONE] = {"_verifications_one_core", "/s"},
+        [SYNCS] = {"_fdatasyncs", "/s"},
+        [OF_VERIFY] = {"_of_verifications", "ratio"},
+        [OF_SYNCS] = {"_of_fdatasyncs", "ratio"},
+        [OF_NEARER] = {"_of_the_nearer_limit", "ratio"},
+        [OF_ONE_BY_ONE] = {"_of_one_fdatasync_and_one_verification", "ratio"},
+        [LOAD] = {"_load", "processes"},
+    };
+    struct daemon d;
+    char body[160];
+    unsigned only = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
+    daemon_found(&d, argc > 1 ? argv[1] : ".");
+    daemon_start(&d);
+    for (unsigned i = 0; i < REPOS; i++) {
+        must(mb_snprintf(body, sizeof body, "{\"name\":\"r%u\",\"maintainers\":[\"%s\"]}", i,
+                         d.fingerprint) == 0,
+             "body");
+        daemon_do(&d, "vcs.repo.create", body);
+    }
+    for (int round = 0; round < ROUNDS; round++)
+        for (size_t i = 0; i < LEVELS; i++)
+            if (only == 0 || levels[i].outstanding == only)
+                measure(&d, &levels[i], all[i], round);
+    for (size_t i = 0; i < LEVELS; i++)
+        for (size_t c = 0; c < COLUMNS; c++)
+            if (only == 0 || levels[i].outstanding == only)
+                figure(names[c][1], median(all[i][c], ROUNDS), "commands_%u%s",
+                       levels[i].outstanding, names[c][0]);
+    figure("MB", daemon_resident_peak(&d), "commands_resident_most");
+    daemon_close(&d);
+    return 0;
+}
