@@ -125,6 +125,16 @@ static void reply_result(struct node *n, struct mb_request *r, uint64_t slot, ui
     mb_reply_json(r, error == NULL ? 200 : mb_http_status(MB_EREFUSED, &e), json);
 }
 
+/* The same of a command that was applied just now. */
+static void reply_applied(struct mb_request *r, const struct mb_submitted *s)
+{
+    json_t *json =
+        json_pack("{s:s, s:I, s:s, s:b, s:O, s:I}", "id", s->id, "index", (json_int_t)s->index,
+                  "message", s->ok ? "done" : s->error->text, "ok", s->ok,
+                  s->ok ? "result" : "error", s->outcome, "slot", (json_int_t)s->slot);
+    mb_reply_json(r, s->ok ? 200 : mb_http_status(MB_EREFUSED, s->error), json);
+}
+
 static bool was_repeated(const struct mb_submitted *s, struct node *n, uint64_t *slot,
                          uint32_t *index)
 {
@@ -144,8 +154,10 @@ static void on_result(void *arg, const struct mb_submitted *s)
     p->submitted = false;
     if (r == NULL) {
         posted_free(p);
-    } else if (was_repeated(s, n, &slot, &index) || slot > 0) {
+    } else if (was_repeated(s, n, &slot, &index)) {
         reply_result(n, r, slot, index);
+    } else if (slot > 0) {
+        reply_applied(r, s);
     } else {
         mb_reply_error(r, MB_EREFUSED, s->error);
     }

@@ -37,6 +37,7 @@ struct node {
     struct sequence *sequence;
     struct snapshots *snapshots;
     struct api *api;
+    unsigned uncommitted; /* blocks applied since the store was committed */
     struct mb_http_server *public_http, *operator_http;
     struct onions *onions;
     struct {
@@ -89,6 +90,11 @@ void sequence_report(struct sequence *s, struct mb_report *r);
  * that the archive has for this slot, which must be the same; or NULL to append it. */
 int node_apply(struct node *n, struct mb_bytes value, struct mb_checked *const *checked,
                const struct mb_block *archived, struct mb_outcome **out, struct mb_error *error);
+/* The store is committed every so many blocks, and soon after the last: a commit costs as much as
+ * the rest of a small block, and whatever a killed daemon did not commit is applied again from log
+ * and archive. Until then only the node's own connection sees the newest blocks: commit before
+ * others look. */
+int node_commit(struct node *n, struct mb_error *error);
 /* The newest checkpoint slot that has signatures of a majority: 1 or 0. */
 int node_checkpoint(struct node *n, uint64_t at_most, struct mb_checkpoint *out,
                     struct mb_error *error);

@@ -348,6 +348,8 @@ static int catch_up(struct recovery *r, struct mb_error *error)
         rc = apply_one(n, mb_buf_bytes(&r->pending[i].value), NULL, error);
     }
     if (rc == 0)
+        rc = node_commit(n, error);
+    if (rc == 0)
         mb_log(MB_LOG_INFO, "ledger", "ready", "slot=%" PRIu64 " replayed=%" PRIu64,
                mb_ledger_tip(n->ledger)->header.slot, mb_ledger_tip(n->ledger)->header.slot - from);
     return rc;
@@ -372,6 +374,7 @@ int node_recover(struct node *n, struct mb_error *error)
 
 void node_close_storage(struct node *n)
 {
+    (void)node_commit(n, NULL); /* else it is applied again on the next start */
     mb_ledger_free(n->ledger);
     n->ledger = NULL;
     mb_store_close(n->store);

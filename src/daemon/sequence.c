@@ -18,6 +18,8 @@
 #define SETTLE_MS       5000
 #define CHANGES_KEPT_S  604800 /* GET /v1/module?since= reaches back so far (Clarification 16) */
 #define FORGET_MOST     1000   /* slots looked at in one turn */
+#define COMMIT_BLOCKS   64
+#define COMMIT_MS       50
 
 struct submission {
     struct mb_checked *checked;
@@ -50,7 +52,7 @@ struct sequence {
     struct submission *head, **tail;
     size_t queued, queued_bytes, checking;
     bool proposing; /* a batch is at the disk */
-    struct mb_timer *tick, *settle;
+    struct mb_timer *tick, *settle, *commit;
     struct settling *settling;
     uint64_t settled_slot;
     int64_t last_empty_ms;
@@ -61,6 +63,7 @@ struct sequence {
 
 static void on_tick(void *arg);
 static void on_settle(void *arg);
+static void on_commit(void *arg);
 
 struct sequence *sequence_new(struct node *n)
 {
@@ -69,6 +72,7 @@ struct sequence *sequence_new(struct node *n)
     s->tail = &s->head;
     s->tick = mb_timer_new(n->loop, on_tick, s);
     s->settle = mb_timer_new(n->loop, on_settle, s);
+    s->commit = mb_timer_new(n->loop, on_commit, s);
     mb_timer_set(s->tick, TICK_MS);
     mb_timer_set(s->settle, SETTLE_MS);
     return s;
@@ -80,6 +84,7 @@ void sequence_free(struct sequence *s)
         return;
     mb_timer_free(s->tick);
     mb_timer_free(s->settle);
+    mb_timer_free(s->commit);
     while (s->head != NULL) {
         struct submission *next = s->head->next;
         mb_checked_free(s->head->checked);
@@ -186,6 +191,14 @@ static struct mb_checked **check_all(const struct mb_value *value)
     return all;
 }
 
+int node_commit(struct node *n, struct mb_error *error)
+{
+    if (n->uncommitted == 0)
+        return 0;
+    n->uncommitted = 0;
+    return mb_store_commit(n->store, error);
+}
+
 /* Log first (the caller did), then state and archive, then commit: the archive is written before
  * the store commits, so that a killed daemon never has a store that is ahead of its archive. */
 int node_apply(struct node *n, struct mb_bytes bytes, struct mb_checked *const *checked,
@@ -208,7 +221,7 @@ int node_apply(struct node *n, struct mb_bytes bytes, struct mb_checked *const *
                              mb_ledger_tip(n->ledger)->header.slot + 1, keys, replica_count, error);
         checked = own = check_all(&value);
     }
-    if (rc == 0)
+    if (rc == 0 && n->uncommitted == 0)
         rc = mb_store_begin(n->store, error);
     if (rc == 0) {
         rc = mb_ledger_apply(n->ledger, bytes, &value, checked, &o, error);
@@ -218,10 +231,13 @@ int node_apply(struct node *n, struct mb_bytes bytes, struct mb_checked *const *
             rc = mb_fail(error, MB_EIO, "store.io", "the store's index cannot be written");
         if (rc == 0 && o->applied.checkpoint)
             rc = mb_store_mark_checkpoint(n->store, o->applied.slot, error);
-        if (rc == 0)
-            rc = mb_store_commit(n->store, error);
-        else
+        n->uncommitted++;
+        if (rc != 0) {
             mb_store_rollback(n->store);
+            n->uncommitted = 0;
+        } else if (n->uncommitted == COMMIT_BLOCKS) {
+            rc = node_commit(n, error);
+        }
     }
     for (size_t i = 0; own != NULL && i < value.count; i++)
         mb_checked_free(own[i]);
@@ -290,6 +306,8 @@ static void chosen(void *arg)
     } else {
         s->blocks++;
         s->commands += b->count;
+        if (n->uncommitted == 1)
+            mb_timer_set(s->commit, COMMIT_MS);
         /* The next batch goes to the disk while this one's effects are carried out. */
         propose(s, false);
         for (size_t i = 0; i < n->modules.count; i++)
@@ -412,6 +430,21 @@ static void on_tick(void *arg)
         propose(s, true);
 }
 
+/* What is committed now has a slot that others may count on; false if the node had to stop. */
+static bool commit(struct sequence *s)
+{
+    struct mb_error error = {0};
+    if (node_commit(s->node, &error) == 0)
+        return true;
+    node_fail(s->node, &error);
+    return false;
+}
+
+static void on_commit(void *arg)
+{
+    (void)commit(arg);
+}
+
 /* Forget which keys changed in blocks older than a week. */
 static void forget_changes(struct sequence *s)
 {
@@ -433,7 +466,7 @@ static void forget_changes(struct sequence *s)
             break;
         slot++;
     }
-    if (slot == from)
+    if (slot == from || !commit(s))
         return;
     int rc = mb_store_begin(n->store, &error);
     if (rc == 0 && (rc = mb_store_forget_deletions(n->store, slot, &error)) == 0)
@@ -477,6 +510,8 @@ static void on_settle(void *arg)
         mb_timer_set(s->settle, SETTLE_MS);
         return;
     }
+    if (!commit(s))
+        return;
     struct settling *w = mb_calloc(1, sizeof *w);
     *w = (struct settling){
         .sequence = s, .slot = slot, .store_path = node_path(s->node, "store.db")};

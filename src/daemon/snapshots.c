@@ -193,7 +193,8 @@ void snapshots_consider(struct snapshots *s)
     struct making *m = mb_calloc(1, sizeof *m);
     char *store = node_path(n, "store.db");
     *m = (struct making){.snapshots = s, .slot = slot, .data = mb_strdup(n->data)};
-    if (node_checkpoint(n, slot, &m->snapshot.checkpoint, &error) == 1 &&
+    if (node_commit(n, &error) == 0 &&
+        node_checkpoint(n, slot, &m->snapshot.checkpoint, &error) == 1 &&
         mb_store_reader_open(&m->reader, store, &error) == 0) {
         s->making = m;
         mb_work(n->loop, make, made, m);
