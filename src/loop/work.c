@@ -90,8 +90,8 @@ void mb_work(struct mb_loop *l, void (*work)(void *arg), void (*done)(void *arg)
     tasks_push(&l->queued, t);
     if (l->idle < l->queued.count && l->thread_count < l->thread_max)
         start_worker(l);
-    pthread_cond_signal(&l->arrived);
     pthread_mutex_unlock(&l->lock);
+    pthread_cond_signal(&l->arrived); /* who wakes up needs the lock */
 }
 
 size_t mb_work_queued(const struct mb_loop *l)

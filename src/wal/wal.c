@@ -392,9 +392,9 @@ void mb_wal_append(struct mb_wal *w, const struct mb_wal_record *records, size_t
         for (size_t i = 0; i < count; i++)
             add_record(&w->pending, &records[i]);
         calls_add(&w->pending.calls, &call, 1);
-        pthread_cond_signal(&w->wake);
     }
     pthread_mutex_unlock(&w->lock);
+    pthread_cond_signal(&w->wake); /* the thread that wakes up needs the lock */
 }
 
 void mb_wal_release(struct mb_wal *w, uint64_t slot)
