@@ -46,6 +46,8 @@ EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/
 	tests/fuzz/corpus
 CLEANFILES += crash-fuzz_*
 
+check_PROGRAMS += tests/integration/relay
+
 # Speed and memory: lines "name value unit".
 # Beside the programs that folders name themselves: those that run a real magicbizd.
 daemon_benchmarks = tests/bench/bench_commands

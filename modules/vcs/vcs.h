@@ -33,6 +33,14 @@ struct mb_hash vcs_push_work(const char *org, const char *repo, const char *fing
                              const char *new_id, const char *work);
 /* The value of push option name=value, or "". */
 const char *vcs_push_option(char *const *options, size_t count, const char *name);
+/*
+ * What apply would refuse of a push whose pack has not come yet: certificate (NULL: unsigned, with
+ * work), nonce, who may push, each ref against the state. Writes nothing. Fills author.
+ */
+int vcs_check_head(struct mb_tx *tx, const struct mb_context *ctx, const char *name,
+                   const struct mb_pushcert *cert, const struct mb_ref_update *updates,
+                   size_t count, const char *work, char author[MB_FINGERPRINT_SIZE],
+                   struct mb_error *error);
 bool vcs_pushee_is_ours(const struct mb_context *ctx, const char *repo, const char *pushee);
 
 #endif

@@ -383,7 +383,7 @@ bool vcs_pushee_is_ours(const struct mb_context *ctx, const char *repo, const ch
            is_our_onion(ctx, onion, (size_t)(slash - onion));
 }
 
-static int use_nonce(const struct push *p, const char *text)
+static int check_nonce(const struct push *p, const char *text)
 {
     struct mb_push_nonce nonce;
     char repo_hash[MB_HASH_HEX_SIZE], key[MB_STATE_KEY_MAX + 1];
@@ -398,10 +398,19 @@ static int use_nonce(const struct push *p, const char *text)
     mb_snprintf(key, sizeof key, "vcs/nonce/%020" PRId64 "/%s", nonce.time, nonce.random);
     if (mb_tx_has(p->tx, key))
         return mb_refuse(p->error, "vcs.nonce_used", "s", nonce.random);
-    json_t *one = json_integer(1);
-    mb_tx_put(p->tx, key, one);
-    json_decref(one);
     return 0;
+}
+
+static void use_nonce(const struct push *p, const char *text)
+{
+    struct mb_push_nonce nonce;
+    char key[MB_STATE_KEY_MAX + 1];
+    json_t *one = json_integer(1);
+    if (mb_push_nonce_parse(&nonce, text) == 0) {
+        mb_snprintf(key, sizeof key, "vcs/nonce/%020" PRId64 "/%s", nonce.time, nonce.random);
+        mb_tx_put(p->tx, key, one);
+    }
+    json_decref(one);
 }
 
 /* True for founders, replicas (the ledger's roles) and this repository's maintainers. */
@@ -449,7 +458,7 @@ static int check_certificate(struct push *p, const struct mb_pushcert *cert)
         strcmp(cert->pusher_zone, "+0000") != 0)
         return mb_refuse(p->error, "vcs.zone", "s", cert->pusher_zone);
     rc = check_work(p, fingerprint, vcs_push_option(cert->options, cert->option_count, "work"));
-    return rc != 0 ? rc : use_nonce(p, cert->nonce);
+    return rc != 0 ? rc : check_nonce(p, cert->nonce);
 }
 
 /* Is there a ref that this one would collide with: a case twin, a folder where it is a file? */
@@ -487,7 +496,7 @@ static bool starts_with(const char *text, const char *prefix)
     return strncmp(text, prefix, strlen(prefix)) == 0;
 }
 
-static int update_ref(const struct push *p, const struct mb_ref_update *u)
+static int check_ref(const struct push *p, const struct mb_ref_update *u)
 {
     char key[MB_STATE_KEY_MAX + 1];
     if (!starts_with(u->ref, "refs/heads/") && !starts_with(u->ref, "refs/tags/"))
@@ -499,42 +508,59 @@ static int update_ref(const struct push *p, const struct mb_ref_update *u)
     const char *is = current != NULL ? json_string_value(current) : NULL;
     bool fits = is != NULL ? strcmp(is, u->old_id) == 0 : is_zero_id(u->old_id);
     json_decref(current);
-    if (!fits)
-        return mb_refuse(p->error, "vcs.ref_moved", "s", u->ref);
     bool exists = !is_zero_id(u->old_id), remains = !is_zero_id(u->new_id);
+    if (!fits || (!exists && !remains))
+        return mb_refuse(p->error, "vcs.ref_moved", "s", u->ref);
     if (exists && remains && starts_with(u->ref, "refs/tags/"))
         return mb_refuse(p->error, "vcs.tag_moved", "s", u->ref);
-    if (!exists && remains && collides(p, u->ref))
+    if (!exists && collides(p, u->ref))
         return mb_refuse(p->error, "vcs.ref_twin", "s", u->ref);
-    if (remains)
-        put_ref(p->tx, p->name, u->ref, u->new_id);
-    else
-        remove_ref(p->tx, p->name, u->ref);
     return 0;
 }
 
-/* refs/for/BRANCH: a new proposal. */
-static int propose(const struct push *p, const struct mb_ref_update *u)
+static int check_proposal(const struct push *p, const struct mb_ref_update *u)
 {
     const json_t *limits = json_object_get(p->repo, "limits");
     const char *branch = u->ref + strlen("refs/for/");
-    char count[MB_STATE_KEY_MAX + 1], key[MB_STATE_KEY_MAX + 1], ref[MB_REF_MAX + 16];
+    char key[MB_STATE_KEY_MAX + 1], ref[MB_REF_MAX + 16];
     int64_t open = mb_json_get_int(p->repo, "proposals", 0);
-    int64_t id = mb_json_get_int(p->repo, "next_proposal", 1);
     if (!is_zero_id(u->old_id) || is_zero_id(u->new_id))
         return mb_refuse(p->error, "vcs.ref_moved", "s", u->ref);
     mb_snprintf(ref, sizeof ref, "refs/heads/%s", branch);
     vcs_ref_key(key, p->name, ref);
     if (!mb_tx_has(p->tx, key))
         return mb_refuse(p->error, "vcs.branch_unknown", "ss", p->name, branch);
-    count_key(count, p->name, p->author);
-    json_t *own = mb_tx_get(p->tx, count);
+    count_key(key, p->name, p->author);
+    json_t *own = mb_tx_get(p->tx, key);
     int64_t mine = json_integer_value(own);
     json_decref(own);
     if (open >= mb_json_get_int(limits, "proposals", 0))
         return mb_refuse(p->error, "vcs.proposals", "d", open);
     if (!p->maintainer && mine >= mb_json_get_int(limits, "proposals_per_key", 0))
         return mb_refuse(p->error, "vcs.proposals_per_key", "d", mine);
+    return 0;
+}
+
+/* What can be refused of one update before anything is written. */
+static int check_update(const struct push *p, const struct mb_ref_update *u)
+{
+    const char *format = mb_json_get_text(p->repo, "object_format", "");
+    size_t id_len = strcmp(format, "sha256") == 0 ? 64 : 40;
+    bool anonymous = strcmp(p->author, VCS_ANONYMOUS) == 0;
+    bool proposal = starts_with(u->ref, "refs/for/");
+    if (!mb_ref_valid(u->ref) || strlen(u->new_id) != id_len || strlen(u->old_id) != id_len)
+        return mb_refuse(p->error, "vcs.ref", "s", u->ref);
+    if (anonymous && !(proposal && mb_json_get_flag(p->repo, "unsigned", false)))
+        return mb_refuse(p->error, "vcs.unsigned", "s", p->name);
+    return proposal ? check_proposal(p, u) : check_ref(p, u);
+}
+
+/* refs/for/BRANCH: a new proposal. */
+static void propose(const struct push *p, const struct mb_ref_update *u)
+{
+    const char *branch = u->ref + strlen("refs/for/");
+    char key[MB_STATE_KEY_MAX + 1], ref[64];
+    int64_t id = mb_json_get_int(p->repo, "next_proposal", 1);
     json_t *proposal = json_pack("{s:s, s:s, s:s, s:I}", "author", p->author, "branch", branch,
                                  "commit", u->new_id, "slot", (json_int_t)p->ctx->slot);
     proposal_key(key, p->name, id);
@@ -542,31 +568,29 @@ static int propose(const struct push *p, const struct mb_ref_update *u)
     json_decref(proposal);
     mb_snprintf(ref, sizeof ref, "refs/proposals/%" PRId64, id);
     put_ref(p->tx, p->name, ref, u->new_id);
-    add_count(p->tx, count, 1);
-    json_object_set_new(p->repo, "proposals", json_integer(open + 1));
+    count_key(key, p->name, p->author);
+    add_count(p->tx, key, 1);
+    json_object_set_new(p->repo, "proposals",
+                        json_integer(mb_json_get_int(p->repo, "proposals", 0) + 1));
     json_object_set_new(p->repo, "next_proposal", json_integer(id + 1));
     json_array_append_new(p->proposals, json_pack("{s:s, s:I, s:s}", "branch", branch, "proposal",
                                                   (json_int_t)id, "ref", ref));
-    return 0;
 }
 
+/* One after the other: an update sees what those before it wrote. */
 static int update_all(const struct push *p)
 {
-    size_t id_len = strcmp(mb_json_get_text(p->repo, "object_format", ""), "sha256") == 0 ? 64 : 40;
     for (size_t i = 0; i < p->count; i++) {
         const struct mb_ref_update *u = &p->updates[i];
-        bool anonymous = strcmp(p->author, VCS_ANONYMOUS) == 0;
-        int rc;
-        if (!mb_ref_valid(u->ref) || strlen(u->new_id) != id_len || strlen(u->old_id) != id_len)
-            rc = mb_refuse(p->error, "vcs.ref", "s", u->ref);
-        else if (starts_with(u->ref, "refs/for/"))
-            rc = anonymous && !mb_json_get_flag(p->repo, "unsigned", false)
-                     ? mb_refuse(p->error, "vcs.unsigned", "s", p->name)
-                     : propose(p, u);
-        else
-            rc = anonymous ? mb_refuse(p->error, "vcs.unsigned", "s", p->name) : update_ref(p, u);
+        int rc = check_update(p, u);
         if (rc != 0)
             return rc;
+        if (starts_with(u->ref, "refs/for/"))
+            propose(p, u);
+        else if (is_zero_id(u->new_id))
+            remove_ref(p->tx, p->name, u->ref);
+        else
+            put_ref(p->tx, p->name, u->ref, u->new_id);
     }
     return 0;
 }
@@ -617,6 +641,8 @@ static int push_signed(struct push *p, const json_t *body, json_t **result)
         rc = mb_refuse(p->error, "vcs.empty", "s", p->name);
     if (rc == 0)
         rc = check_certificate(p, &cert);
+    if (rc == 0)
+        use_nonce(p, cert.nonce);
     if (rc == 0)
         rc = run_push(p, body, result);
     mb_pushcert_clear(&cert);
@@ -680,6 +706,33 @@ static int push(struct mb_tx *tx, const struct mb_context *ctx, const json_t *bo
     int rc = is_signed ? push_signed(&p, body, result) : push_unsigned(&p, body, result);
     json_decref(p.repo);
     json_decref(p.proposals);
+    return rc;
+}
+
+int vcs_check_head(struct mb_tx *tx, const struct mb_context *ctx, const char *name,
+                   const struct mb_pushcert *cert, const struct mb_ref_update *updates,
+                   size_t count, const char *work, char author[MB_FINGERPRINT_SIZE],
+                   struct mb_error *error)
+{
+    struct push p = {.tx = tx,
+                     .ctx = ctx,
+                     .name = name,
+                     .repo = vcs_repo(tx, name),
+                     .updates = updates,
+                     .count = count,
+                     .error = error};
+    int rc = 0;
+    mb_snprintf(p.author, sizeof p.author, "%s", VCS_ANONYMOUS);
+    if (p.repo == NULL)
+        rc = mb_refuse(error, "vcs.repo_unknown", "s", name);
+    else if (count == 0)
+        rc = mb_refuse(error, "vcs.empty", "s", name);
+    if (rc == 0)
+        rc = cert != NULL ? check_certificate(&p, cert) : check_work(&p, "", work);
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = check_update(&p, &updates[i]);
+    mb_snprintf(author, MB_FINGERPRINT_SIZE, "%s", p.author);
+    json_decref(p.repo);
     return rc;
 }
 
@@ -813,6 +866,22 @@ static const struct mb_message messages[] = {
                       "when some are closed"},
     {"vcs.proposals_per_key",
      "{0} proposals of this key are open: close some first (vcs.proposal.close)"},
+    /* What the receiving replica refuses before there is a command. */
+    {"vcs.head", "the head of the push is malformed: push with git 2.30 or newer"},
+    {"vcs.head_large", "too many refs, options or bytes in one push: push in parts"},
+    {"vcs.object_format_differs", "the repository's objects are {0}: this working copy has others"},
+    {"vcs.shallow", "this clone is shallow: git fetch --unshallow, then push again"},
+    {"vcs.pack", "the pack does not hold ({0}): git fsck, then push again"},
+    {"vcs.pack_large", "the pack is over {0} bytes: push in parts, or ask for a higher limit"},
+    {"vcs.object_large", "object {0} has {1} bytes, over the limit of {2}: take it out"},
+    {"vcs.missing", "objects that the new refs need are missing: git fsck, then push again"},
+    {"vcs.not_commit", "{0} must point to a commit"},
+    {"vcs.not_fast_forward", "{0} would lose commits: fetch, rebase, and push again"},
+    {"vcs.metadata",
+     "{0} commits or tags tell more than a pseudonym: magicbiz repo scrub repairs them"},
+    {"vcs.busy", "too many pushes at once: push again in a minute"},
+    {"vcs.quota",
+     "there is no room for packs on this replica: tell its operator, push again later"},
     {"vcs.proposal_unknown", "{0} has no open proposal {1}"},
     {.code = NULL},
 };

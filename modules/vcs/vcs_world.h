@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* What the files of vcs's world half share. */
+#ifndef MB_VCS_WORLD_H
+#define MB_VCS_WORLD_H
+
+#include <git2.h>
+
+#include <magicbiz/module.h>
+
+#include "vcs.h"
+#include "vcs_head.h"
+
+#define VCS_OPEN_MAX 32 /* repositories kept open, and advertisements kept made */
+
+/* A repository on disk, kept open: the state's refs as the advertisement wants them. */
+struct vcs_open {
+    char name[VCS_REPO_MAX + 1];
+    git_repository *git;
+    struct vcs_refs *refs; /* NULL until somebody asks */
+    uint64_t used;         /* for taking out the oldest */
+    unsigned updates;      /* since the last maintenance */
+};
+
+struct vcs {
+    struct mb_host *host;
+    struct mb_loop *loop;
+    char *dir, *incoming;
+    struct vcs_open open[VCS_OPEN_MAX];
+    uint64_t clock;
+    /* Requests under way and those that wait for their turn. */
+    struct vcs_receive *receives;
+    unsigned pushing, fetching;
+    struct mb_child *maintenance;
+    bool maintain_packs; /* the next time; else the refs */
+    bool draining;
+    void (*drained)(void *arg);
+    void *drained_arg;
+    uint64_t pushes, refused, fetches, packs, bytes_in;
+    bool git_missing;
+};
+
+/* --- vcs_git.c: git as a child, in an environment made from nothing --- */
+
+struct vcs_git {
+    const char *const *args; /* without "git" */
+    const char *repo_dir;
+    const char *quarantine; /* objects go here, the repository's are alternates; or NULL */
+    const char *protocol;   /* GIT_PROTOCOL, or NULL */
+    int std[3];             /* as in mb_child_spec */
+    void (*exited)(void *arg, int status);
+    void *arg;
+};
+int vcs_git_spawn(struct vcs *v, const struct vcs_git *git, struct mb_child **child, int pipes[3]);
+/* Owned path DIR/NAME.git of a repository. */
+char *vcs_repo_dir(const struct vcs *v, const char *name);
+
+/* --- vcs_repos.c: repositories on disk follow the state --- */
+
+/* Every repository of the state is there, with its refs; what crashed halfway is finished. */
+int vcs_repos_reconcile(struct vcs *v, struct mb_error *error);
+/* What a block did to repositories, refs and packs. */
+void vcs_repos_follow(struct vcs *v, const struct mb_applied *applied);
+struct vcs_open *vcs_repos_open(struct vcs *v, const char *name);
+void vcs_repos_close(struct vcs *v);
+/* The folder of a pack that waits for its command; owned. */
+char *vcs_incoming_path(const struct vcs *v, const char *pack);
+
+/* --- vcs_refs.c: refs in the order of their names, as pkt-lines ready to send --- */
+
+struct vcs_refs;
+struct vcs_refs *vcs_refs_new(struct mb_tx *state, const char *repo);
+void vcs_refs_free(struct vcs_refs *r);
+void vcs_refs_set(struct vcs_refs *r, const char *ref, const char *id); /* NULL id: remove */
+/* Append the advertisement of git-receive-pack with these capabilities. */
+void vcs_refs_advertise(const struct vcs_refs *r, const char *capabilities, bool sha256,
+                        struct mb_buf *out);
+
+/* --- vcs_check.c: objects of a push, in quarantine --- */
+
+struct vcs_check {
+    struct vcs *v;
+    const char *repo;
+    const struct vcs_head *head;
+    const struct mb_public_key *signer; /* NULL: unsigned */
+    bool strict, rewind;
+    int64_t object_bytes, pack_bytes;
+    char *tmp; /* the quarantine: pack.in lies there already if has_pack */
+    bool has_pack;
+    char pack[MB_HASH_HEX_SIZE]; /* out: SHA-256 of the completed pack, "" if none */
+    /* 0 or an error with code and text; details are lines for people. */
+    void (*done)(void *arg, int rc, const struct mb_error *error, const char *details);
+    void *arg;
+    struct vcs_check_work *work;
+};
+void vcs_check_start(struct vcs_check *c);
+void vcs_check_kill(struct vcs_check *c); /* end it early: done says that it failed */
+
+/* --- the routes' handlers --- */
+
+void vcs_info_refs(void *self, struct mb_request *r);
+void vcs_upload_pack(void *self, struct mb_request *r);
+void vcs_receive_pack(void *self, struct mb_request *r);
+void vcs_receive_kill(struct vcs *v); /* end all that is under way */
+/* What a reader of the state says of a push now, for vcs_check_head(). */
+void vcs_context(struct vcs *v, struct mb_context *ctx, char onion[MB_ONION_SIZE]);
+const char *vcs_request_repo(struct vcs *v, struct mb_request *r); /* known, or NULL: answered */
+void vcs_drain_check(struct vcs *v);
+
+#endif
