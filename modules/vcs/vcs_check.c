@@ -5,10 +5,11 @@
  * files in the quarantine, with workers between them. Whatever goes wrong, the quarantine is
  * removed.
  */
+#include "config.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,14 +59,6 @@ static FILE *open_in(const struct vcs_check *c, const char *name, const char *mo
     return file;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
-{
-    (void)st;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 static void free_work(struct vcs_check *c)
 {
     mb_child_free(c->work->child);
@@ -73,7 +66,7 @@ static void free_work(struct vcs_check *c)
     free(c->work);
     c->work = NULL;
     if (c->tmp != NULL)
-        nftw(c->tmp, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        vcs_remove_tree(c->tmp);
 }
 
 static void finish(struct vcs_check *c)

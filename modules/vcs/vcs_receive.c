@@ -4,6 +4,8 @@
  * pack is spooled into a quarantine and checked there; then a receipt is signed, vcs.push is
  * submitted, and git gets its answer when refs and packs on disk have followed the state.
  */
+#include "config.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -43,24 +45,13 @@ static void unlink_receive(struct vcs_receive *p)
     p->v->pushing--;
 }
 
-static void remove_quarantine(struct vcs_receive *p)
-{
-    if (p->check.tmp == NULL)
-        return;
-    static const char *const names[] = {"/pack.in", "/objects/pack", "/objects", ""};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        char *path = mb_asprintf("%s%s", p->check.tmp, names[i]);
-        remove(path);
-        free(path);
-    }
-}
-
 static void receive_free(struct vcs_receive *p)
 {
     unlink_receive(p);
     if (p->fd >= 0)
         close(p->fd);
-    remove_quarantine(p);
+    if (p->check.tmp != NULL)
+        vcs_remove_tree(p->check.tmp);
     free(p->check.tmp);
     vcs_head_clear(&p->head);
     mb_buf_clear(&p->details);

@@ -3,6 +3,8 @@
  * The advertisement of git-receive-pack, kept as it goes over the wire and changed in place, so
  * that a push costs the same with one ref and with 20,000.
  */
+#include "config.h"
+
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Repositories on disk follow the state: made, refs moved, packs put in place; idempotent. */
+#include "config.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -124,7 +126,7 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
     return remove(path);
 }
 
-static void remove_tree(const char *path)
+void vcs_remove_tree(const char *path)
 {
     nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
@@ -162,7 +164,7 @@ static int place_pack(struct vcs *v, const char *repo, const char *pack)
                  ? -1
                  : 0;
         if (rc == 0)
-            remove_tree(from_path);
+            vcs_remove_tree(from_path);
         else
             mb_log(MB_LOG_ERROR, "vcs", "cannot_place", "repo=%s errno=%d", repo, errno);
     }
@@ -400,7 +402,7 @@ static void clean_incoming(struct vcs *v)
         struct stat st;
         bool old = stat(path, &st) == 0 && st.st_mtime + keep_s < mb_clock_s();
         if (strncmp(e->d_name, "tmp-", 4) == 0 || (mb_is_hex(e->d_name, 64) && old))
-            remove_tree(path);
+            vcs_remove_tree(path);
         free(path);
     }
     if (dir != NULL)

@@ -62,6 +62,7 @@ int vcs_repos_reconcile(struct vcs *v, struct mb_error *error);
 void vcs_repos_follow(struct vcs *v, const struct mb_applied *applied);
 struct vcs_open *vcs_repos_open(struct vcs *v, const char *name);
 void vcs_repos_close(struct vcs *v);
+void vcs_remove_tree(const char *path);
 /* The folder of a pack that waits for its command; owned. */
 char *vcs_incoming_path(const struct vcs *v, const char *pack);
 
