@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* completion and manual: both print what the commands' rows say. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
@@ -57,21 +58,48 @@ const struct cli_command cmd_completion = {
     .run = completion,
 };
 
-/* Lines that begin with four spaces are examples. */
-static void print_mdoc_text(const char *text)
+static void print_mdoc(const char *text, size_t len)
 {
-    bool literal = false;
+    struct mb_buf out = {0};
+    mb_manual_text(&out, text, len);
+    printf("%s%s", *text == '.' || *text == '\'' ? "\\&" : "", mb_buf_text(&out));
+    mb_buf_clear(&out);
+}
+
+/* A phrase of a table as a sentence of its own. */
+static void print_sentence(const char *phrase)
+{
+    size_t len = strlen(phrase);
+    char *text = mb_strdup(phrase);
+    if (text[0] >= 'a' && text[0] <= 'z')
+        text[0] = (char)(text[0] - 'a' + 'A');
+    print_mdoc(text, len);
+    puts(len > 0 && text[len - 1] == '.' ? "" : ".");
+    free(text);
+}
+
+/* Lines that begin with four spaces are examples. */
+static void print_help(const char *text)
+{
+    bool literal = false, gap = true;
     while (*text != 0) {
         size_t n = strcspn(text, "\n");
         bool example = strncmp(text, "    ", 4) == 0;
-        if (example != literal)
-            puts(example ? ".Bd -literal -offset indent" : ".Ed");
-        literal = example;
-        if (n == 0)
+        if (literal && !example && n > 0) {
+            puts(".Ed");
+            literal = false;
+        }
+        if (example && !literal) {
+            puts(".Bd -literal -offset indent");
+            literal = true;
+        } else if (!example && n > 0 && gap) {
             puts(".Pp");
-        else
-            printf("%s%.*s\n", *text == '.' || *text == '\'' ? "\\&" : "",
-                   (int)(example ? n - 4 : n), example ? text + 4 : text);
+        }
+        gap = n == 0;
+        if (n > 0) {
+            print_mdoc(text + (example ? 4 : 0), example ? n - 4 : n);
+            putchar('\n');
+        }
         text += n + (text[n] == '\n');
     }
     if (literal)
@@ -83,9 +111,11 @@ static void print_mdoc_options(const struct cli_option *o)
     if (o == NULL)
         return;
     puts(".Bl -tag -width Ds");
-    for (; o->name != NULL; o++)
-        printf(".It Fl -%s%s%s\n%s.\n", o->name, o->arg != NULL ? " Ar " : "",
-               o->arg != NULL ? o->arg : "", o->help);
+    for (; o->name != NULL; o++) {
+        printf(".It Fl -%s%s%s\n", o->name, o->arg != NULL ? " Ar " : "",
+               o->arg != NULL ? o->arg : "");
+        print_sentence(o->help);
+    }
     puts(".El");
 }
 
@@ -95,15 +125,10 @@ static int manual(struct cli *c, struct mb_error *error)
     (void)error;
     for (size_t i = 0; cli_commands[i] != NULL; i++) {
         const struct cli_command *k = cli_commands[i];
-        if (k->summary[0] == 0)
-            continue;
-        printf(".Ss magicbiz %s%s%s\n%c%s.\n", k->name, *k->args ? " " : "", k->args,
-               k->summary[0] >= 'a' && k->summary[0] <= 'z' ? k->summary[0] - 32 : k->summary[0],
-               k->summary + 1);
-        if (k->help != NULL) {
-            puts(".Pp");
-            print_mdoc_text(k->help);
-        }
+        printf(".Ss magicbiz %s%s%s\n", k->name, *k->args ? " " : "", k->args);
+        print_sentence(k->summary);
+        if (k->help != NULL)
+            print_help(k->help);
         print_mdoc_options(k->options);
     }
     puts(".Ss Options of every command");

@@ -305,41 +305,66 @@ size_t mb_config_words(const struct mb_config *c, const char *section, const cha
     return s->word_count;
 }
 
-static const char *kind_text(const struct mb_option *o)
+/* What stands behind "name =" in the manual, as mdoc. */
+static void add_kind(struct mb_buf *out, const struct mb_option *o)
 {
     static const char *const texts[] = {
-        [MB_OPTION_TEXT] = "text",
-        [MB_OPTION_PATH] = "path",
-        [MB_OPTION_INT] = "number",
-        [MB_OPTION_SIZE] = "bytes, or with suffix k, M, G",
-        [MB_OPTION_DURATION] = "seconds, or with suffix s, m, h, d",
-        [MB_OPTION_FLAG] = "yes or no",
-        [MB_OPTION_WORDS] = "words",
-        [MB_OPTION_CHOICE] = "one of",
+        [MB_OPTION_TEXT] = "Ar text",        [MB_OPTION_PATH] = "Ar path",
+        [MB_OPTION_INT] = "Ar number",       [MB_OPTION_SIZE] = "Ar bytes",
+        [MB_OPTION_DURATION] = "Ar seconds", [MB_OPTION_FLAG] = "Cm yes | no",
+        [MB_OPTION_WORDS] = "Ar words",
     };
-    return texts[o->kind];
+    if (o->kind != MB_OPTION_CHOICE) {
+        mb_buf_add_text(out, texts[o->kind]);
+        return;
+    }
+    mb_buf_add_text(out, "Cm ");
+    for (const char *c = o->choices; *c != 0; c++)
+        if (*c == ' ')
+            mb_buf_add_text(out, " | ");
+        else
+            mb_buf_add_u8(out, (uint8_t)*c);
+}
+
+void mb_manual_text(struct mb_buf *out, const char *text, size_t len)
+{
+    for (size_t i = 0; i < len; i++) {
+        bool sentence = text[i] == ' ' && i > 0 && strchr(".?!)", text[i - 1]) != NULL &&
+                        i + 1 < len && isupper((unsigned char)text[i + 1]);
+        if (text[i] == '\\')
+            mb_buf_add_text(out, "\\e");
+        else
+            mb_buf_add_u8(out, sentence ? '\n' : (uint8_t)text[i]);
+    }
+}
+
+static void add_option(struct mb_buf *out, const struct mb_option *o)
+{
+    mb_buf_addf(out, ".It Cm %s No = ", o->name);
+    add_kind(out, o);
+    mb_buf_add_u8(out, '\n');
+    mb_manual_text(out, o->help, strlen(o->help));
+    mb_buf_add_u8(out, '\n');
+    if (o->fallback == NULL)
+        mb_buf_add_text(out, "It must be given.\n");
+    else if (*o->fallback == 0)
+        mb_buf_add_text(out, "Default: none.\n");
+    else
+        mb_buf_addf(out, "Default:\n.Ql %s .\n", o->fallback);
+    if (o->min != 0 || o->max != 0)
+        mb_buf_addf(out, "From %" PRId64 " to %" PRId64 ".\n", o->min, o->max);
+    if (o->reload)
+        mb_buf_add_text(out, ".Dv SIGHUP\ntakes over a change.\n");
 }
 
 void mb_config_manual(struct mb_buf *out, const struct mb_section *sections)
 {
     for (const struct mb_section *s = sections; s->name != NULL; s++) {
-        mb_buf_addf(out, ".Ss Section [%s]\n%s\n.Bl -tag -width Ds\n", s->name, s->help);
-        for (const struct mb_option *o = s->options; o->name != NULL; o++) {
-            mb_buf_addf(out, ".It Cm %s No = Ar %s", o->name, kind_text(o));
-            if (o->choices != NULL)
-                mb_buf_addf(out, " %s", o->choices);
-            mb_buf_addf(out, "\n%s\n", o->help);
-            if (o->fallback == NULL)
-                mb_buf_add_text(out, "It must be given.\n");
-            else if (*o->fallback == 0)
-                mb_buf_add_text(out, "Default: none.\n");
-            else
-                mb_buf_addf(out, "Default: %s.\n", o->fallback);
-            if (o->min != 0 || o->max != 0)
-                mb_buf_addf(out, "From %" PRId64 " to %" PRId64 ".\n", o->min, o->max);
-            if (o->reload)
-                mb_buf_add_text(out, "SIGHUP takes over a change.\n");
-        }
+        mb_buf_addf(out, ".Ss Section [%s]\n", s->name);
+        mb_manual_text(out, s->help, strlen(s->help));
+        mb_buf_add_text(out, "\n.Bl -tag -width Ds\n");
+        for (const struct mb_option *o = s->options; o->name != NULL; o++)
+            add_option(out, o);
         mb_buf_add_text(out, ".El\n");
     }
 }

@@ -28,8 +28,7 @@ struct mb_config;
  * right. Sections of modules that are not in the table are kept aside: see unknown.
  */
 int mb_config_parse(struct mb_config **out, const char *file, struct mb_bytes text,
-                    const struct mb_section *sections, bool allow_unknown,
-                    struct mb_error *error);
+                    const struct mb_section *sections, bool allow_unknown, struct mb_error *error);
 void mb_config_free(struct mb_config *c);
 /* Values of known options: never fail. Text is borrowed; paths are absolute if file is; "" for an
  * empty path. */
@@ -48,5 +47,7 @@ int mb_make_dir(const char *path, unsigned mode, struct mb_error *error);
 
 /* Append the options of sections as mdoc(7): the body of magicbiz.conf(5). */
 void mb_config_manual(struct mb_buf *out, const struct mb_section *sections);
+/* Append a text of such a table as mdoc: a new line for each sentence, backslashes escaped. */
+void mb_manual_text(struct mb_buf *out, const char *text, size_t len);
 
 #endif
