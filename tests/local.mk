@@ -42,7 +42,7 @@ check-fresh:
 .PHONY: print-integration-tests check-integration check-fresh
 EXTRA_DIST += $(integration_tests)
 
-EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/lint/purity.sanitizers \
+EXTRA_DIST += $(lint_tests) tests/lint/manuals tests/lint/layers.txt tests/lint/purity.allow tests/lint/purity.sanitizers \
 	tests/fuzz/corpus
 CLEANFILES += crash-fuzz_*
 
