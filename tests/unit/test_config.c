@@ -11,11 +11,20 @@
 
 static const struct mb_option main_options[] = {
     {.name = "data", .kind = MB_OPTION_PATH, .fallback = NULL, .help = "Folder."},
-    {.name = "size", .kind = MB_OPTION_SIZE, .fallback = "4k", .min = 1024, .max = 1 << 20},
-    {.name = "wait", .kind = MB_OPTION_DURATION, .fallback = "90s"},
-    {.name = "on", .kind = MB_OPTION_FLAG, .fallback = "no", .reload = true},
-    {.name = "list", .kind = MB_OPTION_WORDS, .fallback = ""},
-    {.name = "mode", .kind = MB_OPTION_CHOICE, .fallback = "a", .choices = "a bb c"},
+    {.name = "size",
+     .kind = MB_OPTION_SIZE,
+     .fallback = "4k",
+     .min = 1024,
+     .max = 1 << 20,
+     .help = "Room."},
+    {.name = "wait", .kind = MB_OPTION_DURATION, .fallback = "90s", .help = "Time."},
+    {.name = "on", .kind = MB_OPTION_FLAG, .fallback = "no", .reload = true, .help = "Switch."},
+    {.name = "list", .kind = MB_OPTION_WORDS, .fallback = "", .help = "Words. \\ and more."},
+    {.name = "mode",
+     .kind = MB_OPTION_CHOICE,
+     .fallback = "a",
+     .choices = "a bb c",
+     .help = "One."},
     {.name = NULL},
 };
 static const struct mb_section sections[] = {
@@ -113,6 +122,8 @@ static void test_manual_names_every_option(void **state)
         mb_snprintf(item, sizeof item, ".It Cm %s ", o->name);
         assert_non_null(strstr(mb_buf_text(&out), item));
     }
+    assert_non_null(strstr(mb_buf_text(&out), ".It Cm mode No = Cm a | bb | c\nOne.\n"));
+    assert_non_null(strstr(mb_buf_text(&out), "\nWords. \\e and more.\n"));
     mb_buf_clear(&out);
 }
 
