@@ -50,9 +50,10 @@ check_PROGRAMS += tests/integration/relay
 
 # Speed and memory: lines "name value unit".
 # Beside the programs that folders name themselves: those that run a real magicbizd.
-daemon_benchmarks = tests/bench/bench_commands tests/bench/bench_memory
+daemon_benchmarks = tests/bench/bench_commands tests/bench/bench_memory tests/bench/bench_pushes
 tests_bench_bench_commands_SOURCES = tests/bench/bench_commands.c tests/bench/daemon.c tests/bench/daemon.h
 tests_bench_bench_memory_SOURCES = tests/bench/bench_memory.c tests/bench/daemon.c tests/bench/daemon.h
+tests_bench_bench_pushes_SOURCES = tests/bench/bench_pushes.c tests/bench/daemon.c tests/bench/daemon.h
 bench_programs += $(daemon_benchmarks)
 EXTRA_PROGRAMS = $(bench_programs)
 bench: $(bench_programs)

@@ -81,7 +81,7 @@ double median(double *values, size_t count)
 
 /* --- The process. --- */
 
-static pid_t spawn(const char *log, const char *const argv[])
+pid_t spawn(const char *log, const char *const argv[])
 {
     pid_t pid = fork();
     must(pid >= 0, "fork");
@@ -92,24 +92,30 @@ static pid_t spawn(const char *log, const char *const argv[])
         _exit(126);
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* a benchmark that fails leaves nothing running */
     setenv("MAGICBIZ_MODULE_DIR", "modules/.libs", 0);
-    execv(argv[0], (char *const *)argv);
+    execvp(argv[0], (char *const *)argv);
     _exit(127);
 }
 
-static char *path_in(const struct daemon *d, const char *name)
+char *path_in(const char *folder, const char *name)
 {
-    return mb_asprintf("%s/%s", d->folder, name);
+    return mb_asprintf("%s/%s", folder, name);
 }
 
 static void read_org(struct daemon *d)
 {
-    char *path = path_in(d, "data/genesis.json"), text[65536];
+    char *path = path_in(d->folder, "data/genesis.json"), text[65536];
     FILE *f = fopen(path, "rb");
     must(f != NULL, path);
     size_t n = fread(text, 1, sizeof text, f);
     fclose(f);
     struct mb_hash org = mb_sha256(text, n);
     mb_hash_hex(&org, d->org);
+    json_t *genesis;
+    must(mb_json_parse(&genesis, text, n, NULL) == 0 &&
+             mb_snprintf(d->onion, sizeof d->onion, "%s", mb_json_get_text(genesis, "onion", "")) ==
+                 0,
+         path);
+    json_decref(genesis);
     free(path);
 }
 
@@ -119,11 +125,11 @@ void daemon_found(struct daemon *d, const char *below)
     char public_key[MB_PUBLIC_TEXT_SIZE];
     *d = (struct daemon){.folder = mb_asprintf("%s/bench-daemon-XXXXXX", below)};
     must(mkdtemp(d->folder) != NULL, d->folder);
-    d->socket = path_in(d, "data/run/public.sock");
+    d->socket = path_in(d->folder, "data/run/public.sock");
     mb_secret_key_from_seed(&d->founder, seed);
     mb_public_key_text(&d->founder.public_key, public_key);
     mb_public_key_fingerprint(&d->founder.public_key, d->fingerprint);
-    char *data = path_in(d, "data"), *log = path_in(d, "log");
+    char *data = path_in(d->folder, "data"), *log = path_in(d->folder, "log");
     const char *const argv[] = {"./magicbizd", "init", "--name", "bench", "--founder", public_key,
                                 "--data",      data,   "--tor",  "none",  NULL};
     int status;
@@ -131,7 +137,7 @@ void daemon_found(struct daemon *d, const char *below)
     must(waitpid(pid, &status, 0) == pid && status == 0, "magicbizd init");
     free(data);
     free(log);
-    char *config = path_in(d, "data/magicbiz.conf");
+    char *config = path_in(d->folder, "data/magicbiz.conf");
     FILE *f = fopen(config, "a");
     must(f != NULL && fputs("[http]\nconnections = 1000\n", f) >= 0 && fclose(f) == 0, config);
     free(config);
@@ -139,10 +145,10 @@ void daemon_found(struct daemon *d, const char *below)
     d->expires = (int64_t)time(NULL) / 3600 * 3600 + 86400;
 }
 
-static int try_connect(const struct daemon *d)
+int try_connect(const char *path)
 {
     struct sockaddr_un a = {.sun_family = AF_UNIX};
-    must(mb_snprintf(a.sun_path, sizeof a.sun_path, "%s", d->socket) == 0,
+    must(mb_snprintf(a.sun_path, sizeof a.sun_path, "%s", path) == 0,
          "a folder with a shorter name");
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     must(fd >= 0, "socket");
@@ -154,21 +160,21 @@ static int try_connect(const struct daemon *d)
 
 int daemon_connect(const struct daemon *d)
 {
-    int fd = try_connect(d);
+    int fd = try_connect(d->socket);
     must(fd >= 0, "connect");
     return fd;
 }
 
 double daemon_start(struct daemon *d)
 {
-    char *config = path_in(d, "data/magicbiz.conf"), *log = path_in(d, "log");
+    char *config = path_in(d->folder, "data/magicbiz.conf"), *log = path_in(d->folder, "log");
     const char *const argv[] = {"./magicbizd", "run", "--config", config, NULL};
     struct mb_buf answer = {0};
     double start = seconds();
     int fd = -1;
     unlink(d->socket);
     d->pid = spawn(log, argv);
-    while ((fd = try_connect(d)) < 0) {
+    while ((fd = try_connect(d->socket)) < 0) {
         int status;
         must(seconds() - start < START_S && waitpid(d->pid, &status, WNOHANG) == 0,
              "starting magicbizd");

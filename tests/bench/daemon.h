@@ -6,6 +6,7 @@
 
 #include <sys/types.h>
 
+#include "base/encode.h"
 #include "ledger/command.h"
 
 struct daemon {
@@ -13,7 +14,7 @@ struct daemon {
     char *socket; /* the public one */
     pid_t pid;    /* 0: not running */
     struct mb_secret_key founder;
-    char org[MB_HASH_HEX_SIZE], fingerprint[MB_FINGERPRINT_SIZE];
+    char org[MB_HASH_HEX_SIZE], onion[MB_ONION_SIZE], fingerprint[MB_FINGERPRINT_SIZE];
     uint64_t nonce;
     int64_t expires;
 };
@@ -33,6 +34,10 @@ unsigned daemon_call(const struct daemon *d, struct mb_bytes request, struct mb_
 /* The same for a command that must succeed. */
 void daemon_do(struct daemon *d, const char *type, const char *body);
 int daemon_connect(const struct daemon *d);
+int try_connect(const char *path);                   /* to a Unix socket; -1 */
+char *path_in(const char *folder, const char *name); /* owned */
+/* Run argv, whose output goes to the file log; killed when the benchmark ends. */
+pid_t spawn(const char *log, const char *const argv[]);
 
 /* Megabytes resident: now, and the most since daemon_forget_peak(). */
 double daemon_resident(const struct daemon *d);

@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Pushes that create a ref, over a Unix socket: a real magicbizd (signed certificates) beside
+ * `git http-backend` behind nginx and fcgiwrap (unsigned), in repositories with no refs but main
+ * and with 20,000 more, by 1 and by 4 clients. bench_pushes [FOLDER].
+ *
+ * A push is what git does on a kept connection: read the advertisement of all refs, then post one
+ * command, the objects being there. The clients are threads of this program and speak the protocol
+ * themselves, for starting a git would hide the servers. Turns of a few seconds each, three rounds;
+ * figures are medians.
+ */
+#include "config.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../support/tools.h"
+#include "daemon.h"
+#include "sign/pushcert.h"
+
+#define ROUNDS    3
+#define TURN_S    1.5
+#define MANY      20000u
+#define AT_ONCE   1000u /* refs of one certificate, while a repository is filled */
+#define NO_ID     "0000000000000000000000000000000000000000"
+#define MORE_REFS 2
+
+static const uint8_t empty_pack[32] = {
+    'P',  'A',  'C',  'K',  0,    0,    0,    2,    0,    0,    0,    0,    0x02, 0x9d, 0x08, 0x82,
+    0x3b, 0xd8, 0xa8, 0xea, 0xb5, 0x10, 0xad, 0x6a, 0xc7, 0x5c, 0x82, 0x3c, 0xfd, 0x3e, 0xd3, 0x1e};
+
+enum server {
+    OURS,
+    HTTP_BACKEND,
+    SERVERS,
+};
+static struct daemon d;
+static char *nginx_socket, commit[41];
+
+/* --- The wire. --- */
+
+static void pkt(struct mb_buf *out, const char *text, size_t len)
+{
+    mb_buf_addf(out, "%04zx", len + 4);
+    mb_buf_add(out, text, len);
+}
+
+struct client {
+    enum server server;
+    const char *repo;
+    int fd;
+    unsigned number, round, pushes;
+    double until;
+    struct mb_buf in, request, body;
+};
+
+static void connect_client(struct client *c)
+{
+    c->fd = try_connect(c->server == OURS ? d.socket : nginx_socket);
+    must(c->fd >= 0, "connect");
+}
+
+/* Whole, by its length or its last chunk; a body of git's never ends like one before its end. */
+static bool is_whole(const struct mb_buf *in)
+{
+    const char *text = (const char *)in->data, *end = in->len > 0 ? strstr(text, "\r\n\r\n") : NULL;
+    if (end == NULL)
+        return false;
+    const char *length = strstr(text, "\r\nContent-Length: ");
+    if (length != NULL && length < end)
+        return in->len >= (size_t)(end + 4 - text) + strtoul(length + 18, NULL, 10);
+    return memcmp(in->data + in->len - 5, "0\r\n\r\n", 5) == 0;
+}
+
+static void call(struct client *c)
+{
+    const struct mb_buf *q = &c->request;
+    for (size_t done = 0; done < q->len;) {
+        ssize_t n = send(c->fd, q->data + done, q->len - done, MSG_NOSIGNAL);
+        must(n > 0, "send");
+        done += (size_t)n;
+    }
+    mb_buf_reset(&c->in);
+    while (!is_whole(&c->in)) {
+        mb_buf_reserve(&c->in, 1u << 18);
+        ssize_t n = recv(c->fd, c->in.data + c->in.len, 1u << 18, 0);
+        must(n > 0, "an answer");
+        c->in.len += (size_t)n;
+        c->in.data[c->in.len] = 0;
+    }
+    if (strncmp(mb_buf_text(&c->in), "HTTP/1.1 200 ", 13) != 0) {
+        fprintf(stderr, "%.2000s\n", mb_buf_text(&c->in));
+        must(false, "a call");
+    }
+}
+
+/* The answer's text anywhere in it, whatever NULs are there. */
+static const char *find(const struct mb_buf *in, const char *text)
+{
+    return memmem(in->data, in->len, text, strlen(text));
+}
+
+static void advertisement(struct client *c)
+{
+    mb_buf_reset(&c->request);
+    mb_buf_addf(&c->request,
+                "GET /%s.git/info/refs?service=git-receive-pack HTTP/1.1\r\nHost: %s\r\n\r\n",
+                c->repo, d.onion);
+    call(c);
+    must(find(&c->in, c->server == OURS ? "push-cert=" : "report-status") != NULL,
+         "an advertisement");
+}
+
+/* The body of a signed push of count refs called name-0 …, with the nonce that was advertised. */
+static void signed_push(struct client *c, const char *name, unsigned count)
+{
+    struct mb_buf cert = {0}, binary = {0};
+    const char *nonce = find(&c->in, "push-cert=") + strlen("push-cert=");
+    mb_buf_addf(&cert,
+                "certificate version 0.1\npusher %s %lld +0000\npushee http://%s/%s.git\n"
+                "nonce %.*s\n\n",
+                d.fingerprint, (long long)time(NULL), d.onion, c->repo, (int)strcspn(nonce, " \n"),
+                nonce);
+    for (unsigned i = 0; i < count; i++)
+        mb_buf_addf(&cert, NO_ID " %s refs/heads/%s-%u\n", commit, name, i);
+    mb_sshsig_sign(&d.founder, "git", mb_buf_bytes(&cert), &binary);
+    mb_sshsig_armor(&cert, mb_buf_bytes(&binary));
+    static const char head[] = "push-cert\0report-status object-format=sha1 agent=git";
+    pkt(&c->body, head, sizeof head - 1);
+    for (const char *at = mb_buf_text(&cert); *at != 0;) {
+        size_t n = strcspn(at, "\n") + 1;
+        pkt(&c->body, at, n);
+        at += n;
+    }
+    pkt(&c->body, "push-cert-end\n", 14);
+    mb_buf_clear(&cert);
+    mb_buf_clear(&binary);
+}
+
+static void unsigned_push(struct client *c, const char *name)
+{
+    char line[256];
+    must(mb_snprintf(line, sizeof line, NO_ID " %s refs/heads/%s-0", commit, name) == 0, "name");
+    size_t n = strlen(line) + 1;
+    must(mb_snprintf(line + n, sizeof line - n, " report-status agent=git") == 0, "line");
+    pkt(&c->body, line, n + strlen(line + n));
+}
+
+static void push(struct client *c, const char *name, unsigned count, struct mb_bytes pack)
+{
+    advertisement(c);
+    mb_buf_reset(&c->body);
+    if (c->server == OURS)
+        signed_push(c, name, count);
+    else
+        unsigned_push(c, name);
+    mb_buf_add_text(&c->body, "0000");
+    mb_buf_add_bytes(&c->body, pack);
+    mb_buf_reset(&c->request);
+    mb_buf_addf(&c->request,
+                "POST /%s.git/git-receive-pack HTTP/1.1\r\nHost: %s\r\n"
+                "Content-Type: application/x-git-receive-pack-request\r\n"
+                "Content-Length: %zu\r\n\r\n",
+                c->repo, d.onion, c->body.len);
+    mb_buf_add_bytes(&c->request, mb_buf_bytes(&c->body));
+    call(c);
+    if (find(&c->in, "unpack ok\n") == NULL || find(&c->in, "ok refs/heads/") == NULL ||
+        find(&c->in, "ng refs/") != NULL) {
+        fprintf(stderr, "%.2000s\n", mb_buf_text(&c->in));
+        must(false, "a push");
+    }
+}
+
+static void *push_on(void *arg)
+{
+    struct client *c = arg;
+    char name[64];
+    connect_client(c);
+    while (seconds() < c->until) {
+        must(mb_snprintf(name, sizeof name, "r%u-c%u-%u", c->round, c->number, c->pushes++) == 0,
+             "name");
+        push(c, name, 1, mb_bytes(empty_pack, sizeof empty_pack));
+    }
+    close(c->fd);
+    mb_buf_clear(&c->in);
+    mb_buf_clear(&c->request);
+    mb_buf_clear(&c->body);
+    return NULL;
+}
+
+static double turn(enum server server, const char *repo, unsigned count, unsigned number)
+{
+    pthread_t threads[8];
+    struct client clients[8];
+    double start = seconds();
+    unsigned pushes = 0;
+    for (unsigned i = 0; i < count; i++) {
+        clients[i] = (struct client){
+            .server = server, .repo = repo, .number = i, .round = number, .until = start + TURN_S};
+        must(pthread_create(&threads[i], NULL, push_on, &clients[i]) == 0, "pthread_create");
+    }
+    for (unsigned i = 0; i < count; i++) {
+        pthread_join(threads[i], NULL);
+        pushes += clients[i].pushes;
+    }
+    return pushes / (seconds() - start);
+}
+
+/* --- The two servers, with the same repositories. --- */
+
+static const char *const repos[MORE_REFS] = {"few", "many"};
+static const unsigned refs_of[MORE_REFS] = {0, MANY};
+
+/* A commit by a pseudonym, and the pack that holds it. */
+static void make_commit(const char *work, struct mb_buf *pack)
+{
+    struct mb_buf out = {0};
+    tools_write(work, "file", mb_bytes_of("text\n"), 0600);
+    must(TOOLS_RUN(work, NULL, "git", "init", "-q", "-b", "main", ".") == 0 &&
+             TOOLS_RUN(work, NULL, "git", "add", "file") == 0 &&
+             TOOLS_RUN(work, NULL, "git", "-c", "user.name=a", "-c", "user.email=a@bench.invalid",
+                       "commit", "-q", "-m", "one") == 0 &&
+             TOOLS_RUN(work, &out, "git", "rev-parse", "HEAD") == 0 && out.len == 41,
+         "git");
+    memcpy(commit, out.data, 40);
+    must(tools_run(
+             work, mb_bytes_of("HEAD\n"), pack,
+             (const char *const[]){"git", "pack-objects", "-q", "--revs", "--stdout", NULL}) == 0,
+         "git pack-objects");
+    mb_buf_clear(&out);
+}
+
+static void fill_ours(const char *repo, unsigned refs, struct mb_bytes pack)
+{
+    struct client c = {.server = OURS, .repo = repo};
+    char body[200], name[32];
+    must(mb_snprintf(body, sizeof body, "{\"name\":\"%s\",\"maintainers\":[\"%s\"]}", repo,
+                     d.fingerprint) == 0,
+         "body");
+    daemon_do(&d, "vcs.repo.create", body);
+    connect_client(&c);
+    push(&c, "main", 1, pack);
+    for (unsigned i = 0; i < refs / AT_ONCE; i++) {
+        must(mb_snprintf(name, sizeof name, "filled-%02u", i) == 0, "name");
+        push(&c, name, AT_ONCE, mb_bytes(empty_pack, sizeof empty_pack));
+    }
+    close(c.fd);
+    mb_buf_clear(&c.in);
+    mb_buf_clear(&c.request);
+    mb_buf_clear(&c.body);
+}
+
+static void fill_theirs(const char *root, const char *work, const char *repo, unsigned refs)
+{
+    char *bare = mb_asprintf("%s/%s.git", root, repo);
+    struct mb_buf lines = {0};
+    must(TOOLS_RUN(root, NULL, "git", "clone", "-q", "--bare", work, bare) == 0 &&
+             TOOLS_RUN(bare, NULL, "git", "config", "http.receivepack", "true") == 0,
+         "git clone");
+    for (unsigned i = 0; i < refs; i++)
+        mb_buf_addf(&lines, "create refs/heads/filled-%02u-%u %s\n", i / AT_ONCE, i % AT_ONCE,
+                    commit);
+    must(tools_run(bare, mb_buf_bytes(&lines), NULL,
+                   (const char *const[]){"git", "update-ref", "--stdin", NULL}) == 0 &&
+             TOOLS_RUN(bare, NULL, "git", "pack-refs", "--all") == 0,
+         "git update-ref");
+    mb_buf_clear(&lines);
+    free(bare);
+}
+
+static void wait_for_socket(const char *path)
+{
+    double start = seconds();
+    int fd;
+    while ((fd = try_connect(path)) < 0) {
+        must(seconds() - start < 10, path);
+        usleep(10000);
+    }
+    close(fd);
+}
+
+static const char nginx_conf[] =
+    "daemon off; master_process off; pid %1$s/nginx.pid; error_log %1$s/nginx.log;\n"
+    "events { worker_connections 256; }\n"
+    "http { access_log off; client_max_body_size 0; keepalive_requests 100000000;\n"
+    " client_body_temp_path %1$s/body; fastcgi_temp_path %1$s/fcgi; proxy_temp_path %1$s/p;\n"
+    " uwsgi_temp_path %1$s/u; scgi_temp_path %1$s/s;\n"
+    " server { listen unix:%1$s/nginx.sock;\n"
+    "  location / { fastcgi_pass unix:%1$s/fcgi.sock; fastcgi_request_buffering off;\n"
+    "   fastcgi_buffering off; include /etc/nginx/fastcgi_params;\n"
+    "   fastcgi_param SCRIPT_FILENAME %2$s; fastcgi_param GIT_HTTP_EXPORT_ALL \"\";\n"
+    "   fastcgi_param GIT_PROJECT_ROOT %1$s/git; fastcgi_param PATH_INFO $uri; } } }\n";
+
+static pid_t start_theirs(const char *folder, pid_t *fcgi)
+{
+    struct mb_buf out = {0};
+    must(TOOLS_RUN(folder, &out, "git", "--exec-path") == 0 && out.len > 1, "git --exec-path");
+    out.data[out.len - 1] = 0;
+    char *program = mb_asprintf("%s/git-http-backend", mb_buf_text(&out));
+    char *conf = mb_asprintf(nginx_conf, folder, program);
+    char *conf_path = path_in(folder, "nginx.conf"), *log = path_in(folder, "servers.log");
+    char *fcgi_path = path_in(folder, "fcgi.sock"), *address = mb_asprintf("unix:%s", fcgi_path);
+    tools_write(folder, "nginx.conf", mb_bytes_of(conf), 0600);
+    const char *const fcgi_argv[] = {"fcgiwrap", "-c", "4", "-s", address, NULL};
+    const char *const nginx_argv[] = {"nginx", "-c", conf_path, "-e", log, NULL};
+    *fcgi = spawn(log, fcgi_argv);
+    wait_for_socket(fcgi_path);
+    pid_t nginx = spawn(log, nginx_argv);
+    nginx_socket = path_in(folder, "nginx.sock");
+    wait_for_socket(nginx_socket);
+    free(program);
+    free(conf);
+    free(conf_path);
+    free(log);
+    free(fcgi_path);
+    free(address);
+    mb_buf_clear(&out);
+    return nginx;
+}
+
+static void end(pid_t pid)
+{
+    kill(pid, SIGTERM);
+    waitpid(pid, NULL, 0);
+}
+
+int main(int argc, char **argv)
+{
+    static const unsigned clients[] = {1, 4};
+    static double rates[MORE_REFS][2][SERVERS][ROUNDS];
+    double load[ROUNDS];
+    struct mb_buf pack = {0};
+    unsigned number = 0;
+    daemon_found(&d, argc > 1 ? argv[1] : ".");
+    daemon_start(&d);
+    char *folder = realpath(d.folder, NULL), *work = path_in(folder, "work");
+    char *root = path_in(folder, "git");
+    setenv("TZ", "UTC", 1);
+    must(mkdir(work, 0700) == 0 && mkdir(root, 0700) == 0, "mkdir");
+    setenv("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", 1);
+    make_commit(work, &pack);
+    pid_t fcgi, nginx = start_theirs(folder, &fcgi);
+    for (size_t r = 0; r < MORE_REFS; r++) {
+        fill_ours(repos[r], refs_of[r], mb_buf_bytes(&pack));
+        fill_theirs(root, work, repos[r], refs_of[r]);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (size_t r = 0; r < MORE_REFS; r++)
+            for (size_t c = 0; c < 2; c++)
+                for (int s = 0; s < SERVERS; s++)
+                    rates[r][c][s][round] = turn((enum server)s, repos[r], clients[c], number++);
+        load[round] = load_average();
+    }
+    for (size_t c = 0; c < 2; c++) {
+        double ours[MORE_REFS];
+        for (size_t r = 0; r < MORE_REFS; r++) {
+            double theirs = median(rates[r][c][HTTP_BACKEND], ROUNDS);
+            ours[r] = median(rates[r][c][OURS], ROUNDS);
+            figure("pushes/s", ours[r], "push_%u_refs_%u_clients", refs_of[r], clients[c]);
+            figure("pushes/s", theirs, "push_%u_refs_%u_clients_http_backend", refs_of[r],
+                   clients[c]);
+            figure("times", ours[r] / theirs, "push_%u_refs_%u_clients_ratio", refs_of[r],
+                   clients[c]);
+        }
+        figure("ratio", ours[1] / ours[0], "push_%u_refs_beside_0_%u_clients", MANY, clients[c]);
+    }
+    figure("processes", median(load, ROUNDS), "push_load");
+    figure("MB", daemon_resident_peak(&d), "push_resident_most");
+    end(nginx);
+    end(fcgi);
+    daemon_close(&d);
+    mb_buf_clear(&pack);
+    free(nginx_socket);
+    free(folder);
+    free(work);
+    free(root);
+    return 0;
+}
