@@ -28,9 +28,6 @@ json_t *vcs_updates_json(const struct mb_ref_update *updates, size_t count);
  */
 void vcs_receipt_text(struct mb_buf *out, const char *org, const char *repo, const char *pack,
                       int64_t until, const struct mb_ref_update *updates, size_t count);
-/* The hash whose leading zero bits are a push's work (magicbiz-protocol(7), Clarification 8). */
-struct mb_hash vcs_push_work(const char *org, const char *repo, const char *fingerprint,
-                             const char *new_id, const char *work);
 /* The value of push option name=value, or "". */
 const char *vcs_push_option(char *const *options, size_t count, const char *name);
 /*

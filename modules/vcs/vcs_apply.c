@@ -304,26 +304,6 @@ void vcs_receipt_text(struct mb_buf *out, const char *org, const char *repo, con
     json_decref(json);
 }
 
-struct mb_hash vcs_push_work(const char *org, const char *repo, const char *fingerprint,
-                             const char *new_id, const char *work)
-{
-    static const char zero = 0;
-    const struct mb_bytes parts[] = {
-        mb_bytes_of("magicbiz-push-work"),
-        mb_bytes(&zero, 1),
-        mb_bytes_of(org),
-        mb_bytes(&zero, 1),
-        mb_bytes_of(repo),
-        mb_bytes(&zero, 1),
-        mb_bytes_of(fingerprint),
-        mb_bytes(&zero, 1),
-        mb_bytes_of(new_id),
-        mb_bytes(&zero, 1),
-        mb_bytes_of(work),
-    };
-    return mb_sha256_parts(parts, sizeof parts / sizeof *parts);
-}
-
 /* Receipts of a majority of the configuration's replicas, each over what this push is. */
 static int check_receipts(const struct push *p, const json_t *body)
 {
@@ -426,7 +406,7 @@ static int check_work(const struct push *p, const char *fingerprint, const char 
     json_decref(bits);
     if (wanted == 0 || (*fingerprint != 0 && needs_no_work(p, fingerprint)))
         return 0;
-    struct mb_hash h = vcs_push_work(p->ctx->org, p->name, fingerprint, p->updates[0].new_id, work);
+    struct mb_hash h = mb_push_work(p->ctx->org, p->name, fingerprint, p->updates[0].new_id, work);
     if (mb_is_hex(work, 16) && mb_hash_has_work(&h, wanted))
         return 0;
     return mb_refuse(p->error, "vcs.work", "d", (int64_t)wanted);

@@ -154,6 +154,9 @@ int cli_verify_checkpoint(struct cli_org *o, const json_t *checkpoint, struct mb
  * proven that there is none. */
 int cli_state(struct cli_org *o, const char *key, json_t **value, struct mb_error *error);
 
+/* Keys below prefix, [{"key","value"}…], proven complete: the whole module is downloaded. *items is
+ * owned by the caller, whatever is returned. */
+int cli_list_proven(struct cli_org *o, const char *prefix, json_t **items, struct mb_error *error);
 /* The module's root, as the state proves it at the checkpoint of slot, is root. */
 int cli_verify_module(struct cli_org *o, const char *module, uint64_t slot,
                       const struct mb_hash *root, struct mb_error *error);

@@ -7,7 +7,6 @@
 
 #include "cli/cli.h"
 #include "loop/loop.h"
-#include "merkle/tree.h"
 
 /* --- get --- */
 
@@ -50,74 +49,7 @@ const struct cli_command cmd_get = {
 
 /* --- list --- */
 
-struct pairs {
-    struct mb_tree_change *leaves;
-    json_t *items;
-    const char *prefix;
-    size_t count;
-    uint64_t slot;
-};
-
-static int on_pair(void *arg, json_t *line, struct mb_error *error)
-{
-    struct pairs *p = arg;
-    const char *key = mb_json_get_text(line, "key", NULL);
-    const char *text = mb_json_get_text(line, "text", NULL);
-    if (key == NULL) {
-        p->slot = (uint64_t)mb_json_get_int(line, "slot", 0);
-        return 0;
-    }
-    if (text == NULL)
-        return mb_fail(error, MB_EPROOF, "module.invalid", "%s has no text", key);
-    p->leaves = mb_realloc(p->leaves, (p->count + 1) * sizeof *p->leaves);
-    p->leaves[p->count++] = (struct mb_tree_change){.key_hash = mb_sha256(key, strlen(key)),
-                                                    .value_hash = mb_sha256(text, strlen(text)),
-                                                    .present = true};
-    if (strncmp(key, p->prefix, strlen(p->prefix)) != 0)
-        return 0;
-    json_t *value;
-    int rc = mb_json_parse(&value, text, strlen(text), error);
-    if (rc == 0)
-        json_array_append_new(p->items, json_pack("{s:s, s:o}", "key", key, "value", value));
-    return rc;
-}
-
-static int by_key_hash(const void *a, const void *b)
-{
-    return mb_hash_compare(&((const struct mb_tree_change *)a)->key_hash,
-                           &((const struct mb_tree_change *)b)->key_hash);
-}
-
-/* The module's root, as the state root of the checkpoint has it, by a proof in the tree of modules:
- * any key of the module carries it. */
-static int check_module(struct cli_org *o, struct pairs *p, const char *module,
-                        struct mb_error *error)
-{
-    struct mb_hash root;
-    if (p->count > 0)
-        qsort(p->leaves, p->count, sizeof *p->leaves, by_key_hash);
-    for (size_t i = 1; i < p->count; i++)
-        if (mb_hash_equal(&p->leaves[i].key_hash, &p->leaves[i - 1].key_hash))
-            return mb_fail(error, MB_EPROOF, "module.invalid", "a key is there twice");
-    root = mb_tree_root_of(p->leaves, p->count);
-    return cli_verify_module(o, module, p->slot, &root, error);
-}
-
-static int list_whole(struct cli_org *o, struct pairs *p, struct mb_error *error)
-{
-    char *module = mb_strndup(p->prefix, strcspn(p->prefix, "/"));
-    struct mb_buf path = {0};
-    mb_buf_add_text(&path, "/v1/module/");
-    cli_escape(&path, module);
-    int rc = cli_get_lines(o, mb_buf_text(&path), on_pair, p, error);
-    if (rc == 0)
-        rc = check_module(o, p, module, error);
-    mb_buf_clear(&path);
-    free(module);
-    return rc;
-}
-
-static int list_quick(struct cli_org *o, struct pairs *p, struct mb_error *error)
+static int list_quick(struct cli_org *o, const char *prefix, json_t *items, struct mb_error *error)
 {
     struct mb_buf after = {0};
     bool more = true;
@@ -127,14 +59,14 @@ static int list_quick(struct cli_org *o, struct pairs *p, struct mb_error *error
         json_t *answer = NULL, *item;
         size_t i;
         mb_buf_add_text(&path, "/v1/state?limit=1000&prefix=");
-        cli_escape(&path, p->prefix);
+        cli_escape(&path, prefix);
         mb_buf_add_text(&path, "&after=");
-        cli_escape(&path, after.len > 0 ? mb_buf_text(&after) : p->prefix);
+        cli_escape(&path, after.len > 0 ? mb_buf_text(&after) : prefix);
         rc = cli_get(o, mb_buf_text(&path), &answer, error);
         more = rc == 0 && json_is_true(json_object_get(answer, "more"));
         json_array_foreach(json_object_get(answer, "items"), i, item)
         {
-            json_array_append(p->items, item);
+            json_array_append(items, item);
             mb_buf_reset(&after);
             mb_buf_add_text(&after, mb_json_get_text(item, "key", ""));
         }
@@ -148,18 +80,19 @@ static int list_quick(struct cli_org *o, struct pairs *p, struct mb_error *error
 static int state_list(struct cli *c, struct mb_error *error)
 {
     struct cli_org *o;
-    struct pairs p = {.items = json_array(), .prefix = c->args[0]};
+    json_t *items = NULL;
     bool quick = cli_option(c, "quick") != NULL;
     int rc = cli_open_org(c, &o, error);
     if (rc == 0)
-        rc = quick ? list_quick(o, &p, error) : list_whole(o, &p, error);
+        rc = quick ? list_quick(o, c->args[0], items = json_array(), error)
+                   : cli_list_proven(o, c->args[0], &items, error);
     if (rc == 0 && c->json) {
-        cli_print_json(json_pack("{s:O, s:b}", "items", p.items, "proven", !quick));
+        cli_print_json(json_pack("{s:O, s:b}", "items", items, "proven", !quick));
     } else if (rc == 0) {
         const json_t *item;
         size_t i;
         cli_page(c);
-        json_array_foreach(p.items, i, item)
+        json_array_foreach(items, i, item)
         {
             char *text = mb_json_text(json_object_get(item, "value"));
             cli_print_text(mb_json_get_text(item, "key", ""));
@@ -172,8 +105,7 @@ static int state_list(struct cli *c, struct mb_error *error)
             fputs("not proven: a list is complete only as a whole module (without --quick)\n",
                   stderr);
     }
-    json_decref(p.items);
-    free(p.leaves);
+    json_decref(items);
     return rc;
 }
 

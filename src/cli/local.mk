@@ -5,13 +5,29 @@ magicbiz_SOURCES = \
 	src/cli/cmd_id.c \
 	src/cli/cmd_log.c \
 	src/cli/cmd_org.c \
+	src/cli/cmd_repo.c \
+	src/cli/cmd_repo_scrub.c \
+	src/cli/cmd_repo_setup.c \
 	src/cli/cmd_state.c \
 	src/cli/commands.c \
 	src/cli/help.c src/cli/help.h \
 	src/cli/identity.c \
 	src/cli/main.c \
+	src/cli/module.c \
 	src/cli/org.c \
 	src/cli/remote.c \
+	src/cli/scrub.c src/cli/scrub.h \
 	src/cli/submit.c \
 	src/cli/verify.c
-magicbiz_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS)
+magicbiz_LDADD = libmagicbiz.la $(GIT2_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS)
+
+bin_PROGRAMS += git-remote-magicbiz
+git_remote_magicbiz_SOURCES = \
+	src/cli/cli.h \
+	src/cli/git-remote-magicbiz.c \
+	src/cli/identity.c \
+	src/cli/module.c \
+	src/cli/org.c \
+	src/cli/remote.c \
+	src/cli/verify.c
+git_remote_magicbiz_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS)

@@ -257,3 +257,23 @@ void mb_push_nonce_text(const struct mb_push_nonce *nonce, char out[160])
     mb_snprintf(out, 160, "%s-%s-%lld-%s", nonce->org, nonce->repo, (long long)nonce->time,
                 nonce->random);
 }
+
+struct mb_hash mb_push_work(const char *org, const char *repo, const char *fingerprint,
+                            const char *new_id, const char *work)
+{
+    static const char zero = 0;
+    const struct mb_bytes parts[] = {
+        mb_bytes_of("magicbiz-push-work"),
+        mb_bytes(&zero, 1),
+        mb_bytes_of(org),
+        mb_bytes(&zero, 1),
+        mb_bytes_of(repo),
+        mb_bytes(&zero, 1),
+        mb_bytes_of(fingerprint),
+        mb_bytes(&zero, 1),
+        mb_bytes_of(new_id),
+        mb_bytes(&zero, 1),
+        mb_bytes_of(work),
+    };
+    return mb_sha256_parts(parts, sizeof parts / sizeof *parts);
+}

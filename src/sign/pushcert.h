@@ -50,6 +50,11 @@ struct mb_push_nonce {
 int mb_push_nonce_parse(struct mb_push_nonce *nonce, const char *text);
 void mb_push_nonce_text(const struct mb_push_nonce *nonce, char out[160]);
 
+/* The hash whose leading zero bits are a push's work (magicbiz-protocol(7), "Pushes"): fingerprint
+ * "" for an unsigned push, new_id that of the first update, work 16 hex digits. */
+struct mb_hash mb_push_work(const char *org, const char *repo, const char *fingerprint,
+                            const char *new_id, const char *work);
+
 /* A ref name that git check-ref-format takes, starts with "refs/", has no byte ≥ 0x80 that is not
  * UTF-8, and is at most MB_REF_MAX bytes. */
 bool mb_ref_valid(const char *ref);
