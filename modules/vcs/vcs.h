@@ -8,6 +8,7 @@
 #define VCS_REPO_MAX          40
 #define VCS_BYTES_MAX         (INT64_C(1) << 40)
 #define VCS_PACK_BYTES        (INT64_C(512) << 20) /* default limits of a repository */
+#define VCS_PROPOSAL_BYTES    (INT64_C(32) << 20)  /* packs of those who are no maintainers */
 #define VCS_OBJECT_BYTES      (INT64_C(128) << 20)
 #define VCS_ANONYMOUS         "anonymous"
 #define VCS_NAMESPACE_RECEIPT "magicbiz-pack"

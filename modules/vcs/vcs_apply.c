@@ -79,6 +79,11 @@ static const struct mb_json_field limit_fields[] = {
      .optional = true,
      .min = 1024,
      .max = VCS_BYTES_MAX},
+    {.name = "proposal_bytes",
+     .kind = MB_JSON_INT,
+     .optional = true,
+     .min = 1024,
+     .max = VCS_BYTES_MAX},
     {.name = "proposals", .kind = MB_JSON_INT, .optional = true, .min = 0, .max = 100000},
     {.name = "proposals_per_key", .kind = MB_JSON_INT, .optional = true, .min = 0, .max = 100000},
     {.name = NULL},
@@ -86,9 +91,9 @@ static const struct mb_json_field limit_fields[] = {
 
 static json_t *default_limits(void)
 {
-    return json_pack("{s:I, s:I, s:i, s:i}", "object_bytes", (json_int_t)VCS_OBJECT_BYTES,
-                     "pack_bytes", (json_int_t)VCS_PACK_BYTES, "proposals", 1000,
-                     "proposals_per_key", 20);
+    return json_pack("{s:I, s:I, s:I, s:i, s:i}", "object_bytes", (json_int_t)VCS_OBJECT_BYTES,
+                     "pack_bytes", (json_int_t)VCS_PACK_BYTES, "proposal_bytes",
+                     (json_int_t)VCS_PROPOSAL_BYTES, "proposals", 1000, "proposals_per_key", 20);
 }
 
 static int check_maintainers(const json_t *list, struct mb_error *error)

@@ -5,9 +5,10 @@
 
 #include "vcs_world.h"
 
-#define ARGS_MAX 24
-#define CPU_S    3600
-#define MEMORY   (INT64_C(4) << 30)
+#define ARGS_MAX    24
+#define FETCH_CPU_S 3600
+#define CHECK_CPU_S 300 /* a pack that takes longer is a bomb */
+#define MEMORY      (INT64_C(4) << 30)
 
 char *vcs_repo_dir(const struct vcs *v, const char *name)
 {
@@ -46,7 +47,7 @@ int vcs_git_spawn(struct vcs *v, const struct vcs_git *git, struct mb_child **ch
         .env = env,
         .dir = git->repo_dir,
         .std = {git->std[0], git->std[1], git->std[2]},
-        .cpu_s = CPU_S,
+        .cpu_s = git->quarantine != NULL ? CHECK_CPU_S : FETCH_CPU_S,
         .memory_bytes = MEMORY,
         .exited = git->exited,
         .arg = git->arg,

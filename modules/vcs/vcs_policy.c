@@ -26,20 +26,6 @@ static bool begins(const struct line *line, const char *text)
     return line->len >= n && memcmp(line->text, text, n) == 0;
 }
 
-static bool is_pseudonym(const char *email, size_t len, const char *name)
-{
-    char tail[64], fingerprint[MB_FINGERPRINT_SIZE];
-    mb_snprintf(tail, sizeof tail, "@%s.invalid", name);
-    size_t n = strlen(tail);
-    if (len > n && memcmp(email + len - n, tail, n) == 0)
-        return true;
-    if (len != MB_FINGERPRINT_SIZE - 1)
-        return false;
-    memcpy(fingerprint, email, len);
-    fingerprint[len] = 0;
-    return mb_is_fingerprint(fingerprint);
-}
-
 /* "author NAME <EMAIL> SECONDS ZONE" */
 static const char *check_person(const struct line *line, const char *name)
 {
@@ -54,7 +40,7 @@ static const char *check_person(const struct line *line, const char *name)
         return "a person's line is malformed";
     if ((size_t)(line->text + line->len - space) != 6 || memcmp(space, " +0000", 6) != 0)
         return "a time zone other than +0000";
-    if (!is_pseudonym(open + 1, (size_t)(close - open - 1), name))
+    if (!mb_is_pseudonym(open + 1, (size_t)(close - open - 1), name))
         return "an e-mail address that is no pseudonym's";
     return NULL;
 }

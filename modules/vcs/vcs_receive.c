@@ -279,6 +279,9 @@ static int check_head(struct vcs_receive *p)
     if (rc == 0 && h->is_signed)
         mb_pushcert_verify(&h->cert, &p->signer, NULL);
     p->pack_limit = mb_json_get_int(limits, "pack_bytes", VCS_PACK_BYTES);
+    int64_t less = mb_json_get_int(limits, "proposal_bytes", VCS_PROPOSAL_BYTES);
+    if (rc == 0 && !vcs_is_maintainer(repo, author) && less < p->pack_limit)
+        p->pack_limit = less;
     p->check.object_bytes = mb_json_get_int(limits, "object_bytes", VCS_OBJECT_BYTES);
     p->check.pack_bytes = p->pack_limit;
     p->check.strict = strcmp(mb_json_get_text(repo, "policy", "strict"), "strict") == 0;

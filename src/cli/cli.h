@@ -67,6 +67,9 @@ void cli_progress(struct cli *c, const char *what, uint64_t done, uint64_t total
 /* Page what follows on a terminal, by $PAGER or less; ended by main. */
 void cli_page(struct cli *c);
 
+/* Fill config_dir and state_dir from the environment. */
+void cli_find_dirs(struct cli *c);
+
 /* --- Identities (identity.c): OpenSSH keys in CONFIG/ids --- */
 
 struct cli_identity {
@@ -179,5 +182,7 @@ void cli_print_result(const json_t *result); /* of cli_submit(), for people */
  * (bounded); NULL: inherited. in: what it reads, or empty. Returns its exit status, or negative. */
 int cli_run(const char *const *argv, struct mb_bytes in, struct mb_buf *out,
             struct mb_error *error);
+/* One line of a program's output, without its end (owned); NULL where it fails. */
+char *cli_git_line(const char *const *argv);
 
 #endif

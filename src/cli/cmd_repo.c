@@ -46,6 +46,7 @@ static int set_limits(json_t *body, const struct cli *c, struct mb_error *error)
         const char *option, *field;
     } limits[] = {{"pack-bytes", "pack_bytes"},
                   {"object-bytes", "object_bytes"},
+                  {"proposal-bytes", "proposal_bytes"},
                   {"proposals", "proposals"},
                   {"proposals-per-key", "proposals_per_key"}};
     json_t *object = json_object();
@@ -109,18 +110,20 @@ static int repo_set(struct cli *c, struct mb_error *error)
     return change(c, "vcs.repo.set", error);
 }
 
-#define CHANGE_OPTIONS                                                                             \
-    {"title", "TEXT", "what it is"},                                                               \
-        {"maintainer", "FINGERPRINT", "a key that may push to branches and tags; repeatable"},     \
-        {"policy", "strict|open", "strict refuses what tells who or where an author is (strict)"}, \
-        {"unsigned", "yes|no", "take proposals that nobody signed (no)"},                          \
-        {"rewind", "yes|no", "let maintainers move branches back (no)"},                           \
-        {"default-branch", "NAME", "what a clone checks out (main)"},                              \
-        {"pack-bytes", "N", "the largest push"}, {"object-bytes", "N", "the largest object"},      \
-        {"proposals", "N", "how many may be open"},                                                \
-    {                                                                                              \
-        "proposals-per-key", "N", "how many of one key"                                            \
-    }
+/* clang-format off */
+#define CHANGE_OPTIONS \
+    {"title", "TEXT", "what it is"}, \
+    {"maintainer", "FINGERPRINT", "a key that may push to branches and tags; repeatable"}, \
+    {"policy", "strict|open", "strict refuses what tells who or where an author is (strict)"}, \
+    {"unsigned", "yes|no", "take proposals that nobody signed (no)"}, \
+    {"rewind", "yes|no", "let maintainers move branches back (no)"}, \
+    {"default-branch", "NAME", "what a clone checks out (main)"}, \
+    {"pack-bytes", "N", "the largest push of a maintainer"}, \
+    {"proposal-bytes", "N", "the largest push of anybody else"}, \
+    {"object-bytes", "N", "the largest object"}, \
+    {"proposals", "N", "how many may be open"}, \
+    {"proposals-per-key", "N", "how many of one key"}
+/* clang-format on */
 
 const struct cli_command cmd_repo_create = {
     .name = "repo create",

@@ -22,19 +22,6 @@ static int git_config(const char *name, const char *value, struct mb_error *erro
                              name);
 }
 
-/* One line of git's output, without its end; NULL where git fails. */
-static char *git_line(const char *const *argv)
-{
-    struct mb_buf out = {0};
-    char *line = NULL;
-    if (cli_run(argv, mb_bytes(NULL, 0), &out, NULL) == 0) {
-        mb_buf_text(&out)[strcspn(mb_buf_text(&out), "\n")] = 0;
-        line = mb_strdup(mb_buf_text(&out));
-    }
-    mb_buf_clear(&out);
-    return line;
-}
-
 /* A hook of ours calls one that was there before, which is kept as NAME.before-magicbiz. */
 static int write_hook(const char *folder, const char *name, struct mb_error *error)
 {
@@ -68,7 +55,7 @@ static int write_hooks(struct mb_error *error)
 {
     static const char *const names[] = {"post-commit", "post-merge", "post-rewrite"};
     static const char *const argv[] = {"git", "rev-parse", "--git-path", "hooks", NULL};
-    char *folder = git_line(argv);
+    char *folder = cli_git_line(argv);
     int rc = folder != NULL ? mb_make_dir(folder, 0755, error)
                             : mb_fail(error, MB_EINVAL, "setup.copy", "this is no working copy");
     for (size_t i = 0; i < sizeof names / sizeof *names && rc == 0; i++)
@@ -87,7 +74,7 @@ static int set_remote(const struct cli *c, const char *org, struct mb_error *err
     char *name = mb_asprintf("remote.%s.url", remote);
     const char *get[] = {"git", "config", "--local", name, NULL};
     const char *add[] = {"git", "remote", "add", remote, url, NULL};
-    char *have = git_line(get);
+    char *have = cli_git_line(get);
     int rc = 0;
     if (have == NULL && cli_run(add, mb_bytes(NULL, 0), NULL, error) != 0)
         rc = mb_fail(error, MB_EIO, "git", "git remote add %s failed", remote);

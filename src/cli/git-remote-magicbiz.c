@@ -304,18 +304,6 @@ static int do_fetch(struct remote *r, const char *first)
 
 /* --- Work for a push --- */
 
-static char *git_line(const char *const *argv)
-{
-    struct mb_buf out = {0};
-    char *line = NULL;
-    if (cli_run(argv, mb_bytes(NULL, 0), &out, NULL) == 0) {
-        mb_buf_text(&out)[strcspn(mb_buf_text(&out), "\n")] = 0;
-        line = mb_strdup(mb_buf_text(&out));
-    }
-    mb_buf_clear(&out);
-    return line;
-}
-
 /* The fingerprint of the key that git signs with; "" for an unsigned push. */
 static int signing_key(struct remote *r, char fingerprint[MB_FINGERPRINT_SIZE])
 {
@@ -325,7 +313,7 @@ static int signing_key(struct remote *r, char fingerprint[MB_FINGERPRINT_SIZE])
     fingerprint[0] = 0;
     if (!r->signing)
         return 0;
-    char *given = git_line(argv);
+    char *given = cli_git_line(argv);
     if (given == NULL)
         return mb_fail(&r->error, MB_EINVAL, "push.key",
                        "a signed push needs user.signingKey: magicbiz repo setup sets it");
@@ -364,7 +352,8 @@ static char *new_id(const char *line)
     const char *src = line + 5 + (line[5] == '+'), *colon = strchr(src, ':');
     char *name = mb_strndup(src, colon != NULL ? (size_t)(colon - src) : 0);
     const char *argv[] = {"git", "rev-parse", "--verify", "--quiet", name, NULL};
-    char *id = *name != 0 ? git_line(argv) : mb_strdup("0000000000000000000000000000000000000000");
+    char *id =
+        *name != 0 ? cli_git_line(argv) : mb_strdup("0000000000000000000000000000000000000000");
     free(name);
     return id;
 }
@@ -488,14 +477,6 @@ static int proxy_of(struct remote *r, char **proxy)
     return 0;
 }
 
-static char *xdg_dir(const char *variable, const char *below_home)
-{
-    const char *base = getenv(variable), *home = getenv("HOME");
-    return base != NULL && *base == '/'
-               ? mb_asprintf("%s/magicbiz", base)
-               : mb_asprintf("%s/%s/magicbiz", home != NULL ? home : "", below_home);
-}
-
 int main(int argc, char **argv)
 {
     struct remote r = {.cli = {.quiet = true, .timeout_ms = 60000}};
@@ -506,8 +487,7 @@ int main(int argc, char **argv)
         return 2;
     }
     signal(SIGPIPE, SIG_IGN);
-    r.cli.config_dir = xdg_dir("XDG_CONFIG_HOME", ".config");
-    r.cli.state_dir = xdg_dir("XDG_STATE_HOME", ".local/state");
+    cli_find_dirs(&r.cli);
     int rc = parse_url(&r, argv[2], &org);
     if (rc == 0) {
         setenv("MAGICBIZ_ORG", org, 1);

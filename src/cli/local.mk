@@ -16,6 +16,7 @@ magicbiz_SOURCES = \
 	src/cli/module.c \
 	src/cli/org.c \
 	src/cli/remote.c \
+	src/cli/run.c \
 	src/cli/scrub.c src/cli/scrub.h \
 	src/cli/submit.c \
 	src/cli/verify.c
@@ -29,5 +30,6 @@ git_remote_magicbiz_SOURCES = \
 	src/cli/module.c \
 	src/cli/org.c \
 	src/cli/remote.c \
+	src/cli/run.c \
 	src/cli/verify.c
 git_remote_magicbiz_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS)

@@ -134,14 +134,6 @@ int cli_option_int(const struct cli *c, const char *name, int64_t fallback, int6
     return CLI_USAGE;
 }
 
-static char *xdg_dir(const char *variable, const char *below_home)
-{
-    const char *base = getenv(variable), *home = getenv("HOME");
-    if (base != NULL && *base == '/')
-        return mb_asprintf("%s/magicbiz", base);
-    return mb_asprintf("%s/%s/magicbiz", home != NULL ? home : "", below_home);
-}
-
 static int exit_status(int rc)
 {
     switch (rc) {
@@ -166,8 +158,7 @@ static int run(struct cli *c)
     c->timeout_ms = timeout_s * 1000;
     c->json = cli_option(c, "json") != NULL;
     c->quiet = !isatty(STDERR_FILENO);
-    c->config_dir = xdg_dir("XDG_CONFIG_HOME", ".config");
-    c->state_dir = xdg_dir("XDG_STATE_HOME", ".local/state");
+    cli_find_dirs(c);
     if (rc == 0)
         rc = c->command->run(c, &error);
     if (fflush(stdout) != 0 && rc == 0)

@@ -11,6 +11,20 @@
 
 #define ONIONS_MAX 16
 
+static char *xdg_dir(const char *variable, const char *below_home)
+{
+    const char *base = getenv(variable), *home = getenv("HOME");
+    if (base != NULL && *base == '/')
+        return mb_asprintf("%s/magicbiz", base);
+    return mb_asprintf("%s/%s/magicbiz", home != NULL ? home : "", below_home);
+}
+
+void cli_find_dirs(struct cli *c)
+{
+    c->config_dir = xdg_dir("XDG_CONFIG_HOME", ".config");
+    c->state_dir = xdg_dir("XDG_STATE_HOME", ".local/state");
+}
+
 void cli_pin_clear(struct cli_pin *pin)
 {
     for (size_t i = 0; i < pin->onion_count; i++)

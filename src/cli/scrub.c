@@ -12,20 +12,6 @@ static bool begins(const char *line, size_t len, const char *with)
     return len >= n && memcmp(line, with, n) == 0;
 }
 
-static bool is_pseudonym(const struct scrub *s, const char *email, size_t len)
-{
-    char tail[64], text[MB_FINGERPRINT_SIZE];
-    mb_snprintf(tail, sizeof tail, "@%s.invalid", s->org_name);
-    size_t n = strlen(tail);
-    if (len > n && memcmp(email + len - n, tail, n) == 0)
-        return true;
-    if (len != sizeof text - 1)
-        return false;
-    memcpy(text, email, len);
-    text[len] = 0;
-    return mb_is_fingerprint(text);
-}
-
 /* "author NAME <EMAIL> SECONDS ZONE": the seconds stay. */
 static bool scrub_person(const struct scrub *s, const char *line, size_t len, struct mb_buf *out)
 {
@@ -39,7 +25,7 @@ static bool scrub_person(const struct scrub *s, const char *line, size_t len, st
     if (space == NULL)
         return false;
     size_t role = strcspn(line, " ");
-    if (is_pseudonym(s, open + 1, (size_t)(close - open - 1)))
+    if (mb_is_pseudonym(open + 1, (size_t)(close - open - 1), s->org_name))
         mb_buf_add(out, line, (size_t)(close - line) + 1);
     else
         mb_buf_addf(out, "%.*s %s <%s>", (int)role, line, s->name, s->email);

@@ -150,3 +150,17 @@ bool mb_ed25519_verify(const struct mb_public_key *key, struct mb_bytes message,
 {
     return crypto_sign_verify_detached(sig, message.data, message.len, key->b) == 0;
 }
+
+bool mb_is_pseudonym(const char *email, size_t len, const char *org_name)
+{
+    char tail[64], fingerprint[MB_FINGERPRINT_SIZE];
+    mb_snprintf(tail, sizeof tail, "@%s.invalid", org_name);
+    size_t n = strlen(tail);
+    if (len > n && memcmp(email + len - n, tail, n) == 0)
+        return true;
+    if (len != sizeof fingerprint - 1)
+        return false;
+    memcpy(fingerprint, email, len);
+    fingerprint[len] = 0;
+    return mb_is_fingerprint(fingerprint);
+}

@@ -36,6 +36,10 @@ bool mb_public_key_equal(const struct mb_public_key *a, const struct mb_public_k
 /* True for "SHA256:" and 43 base64 characters that stand for exactly 32 bytes. */
 bool mb_is_fingerprint(const char *text);
 
+/* True for an e-mail address that tells nothing: …@NAME.invalid, NAME being the organisation's
+ * name, or a key's fingerprint. */
+bool mb_is_pseudonym(const char *email, size_t len, const char *org_name);
+
 /* From 32 bytes of randomness that the caller brings. */
 void mb_secret_key_from_seed(struct mb_secret_key *key, const uint8_t seed[32]);
 /* An OpenSSH private key file without passphrase (PROTOCOL.key), at most 16 KiB of it, with LF line
