@@ -15,7 +15,10 @@
 
 #include "vcs_world.h"
 
-#define MAINTENANCE_UPDATES 100
+/* Joining costs as much as there is; and ext4 is slow to make files for a while where thousands
+ * were removed. */
+#define JOIN_REFS_AFTER  2000
+#define JOIN_PACKS_AFTER 100
 
 char *vcs_incoming_path(const struct vcs *v, const char *pack)
 {
@@ -225,17 +228,17 @@ static void maintain(struct vcs *v, struct vcs_open *o)
 {
     static const char *const refs[] = {"pack-refs", "--all", NULL};
     static const char *const packs[] = {"repack", "-d", "-l", "-q", "--geometric=2", NULL};
-    if (o->updates < MAINTENANCE_UPDATES || v->maintenance != NULL)
+    bool join_packs = o->packs >= JOIN_PACKS_AFTER;
+    if (v->maintenance != NULL || (!join_packs && o->updates < JOIN_REFS_AFTER))
         return;
     char *dir = vcs_repo_dir(v, o->name);
-    struct vcs_git git = {.args = v->maintain_packs ? packs : refs,
+    struct vcs_git git = {.args = join_packs ? packs : refs,
                           .repo_dir = dir,
                           .std = {MB_NULL, MB_NULL, MB_NULL},
                           .exited = maintained,
                           .arg = v};
     int pipes[3];
-    o->updates = 0;
-    v->maintain_packs = !v->maintain_packs;
+    *(join_packs ? &o->packs : &o->updates) = 0;
     vcs_git_spawn(v, &git, &v->maintenance, pipes);
     free(dir);
 }
@@ -273,6 +276,7 @@ static void follow_push(struct vcs *v, const json_t *outcome, const char *pack)
             if (git_repository_odb(&odb, o->git) == 0)
                 git_odb_refresh(odb);
             git_odb_free(odb);
+            o->packs++;
         }
         follow_updates(v, o, json_object_get(push, "updates"));
         json_array_foreach(json_object_get(outcome, "proposals"), i, p)

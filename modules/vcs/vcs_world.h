@@ -16,9 +16,9 @@
 struct vcs_open {
     char name[VCS_REPO_MAX + 1];
     git_repository *git;
-    struct vcs_refs *refs; /* NULL until somebody asks */
-    uint64_t used;         /* for taking out the oldest */
-    unsigned updates;      /* since the last maintenance */
+    struct vcs_refs *refs;   /* NULL until somebody asks */
+    uint64_t used;           /* for taking out the oldest */
+    unsigned updates, packs; /* of refs, and placed, since they were joined */
 };
 
 struct vcs {
@@ -31,7 +31,6 @@ struct vcs {
     struct vcs_receive *receives;
     unsigned pushing, fetching;
     struct mb_child *maintenance;
-    bool maintain_packs; /* the next time; else the refs */
     bool draining;
     void (*drained)(void *arg);
     void *drained_arg;
