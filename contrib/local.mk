@@ -1,3 +1,7 @@
-EXTRA_DIST += contrib/check contrib/lib.sh contrib/packages contrib/quickstart contrib/testnet
-integration_tests += tests/integration/testnet.sh
-EXTRA_DIST += contrib/magicbizd.service
+EXTRA_DIST += contrib/check contrib/fresh contrib/lib.sh contrib/packages contrib/quickstart \
+	contrib/testnet contrib/magicbizd.service
+integration_tests += tests/integration/testnet.sh tests/integration/tor.sh
+
+# Loaded when it is first asked for.
+bashcompletiondir = $(datadir)/bash-completion/completions
+dist_bashcompletion_DATA = contrib/completions/magicbiz
