@@ -241,7 +241,7 @@ unsigned mb_http_status(enum mb_err err, const struct mb_error *error)
             return 429;
         return ends_with(code, ".access") || ends_with(code, ".denied") ? 403 : 409;
     case MB_ENOENT:
-        return 404;
+        return ends_with(code, ".since") ? 410 : 404;
     case MB_ELIMIT:
         return strcmp(code, "limit.body") == 0 ? 413 : 429;
     case MB_EPROOF:
