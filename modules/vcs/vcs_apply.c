@@ -151,7 +151,7 @@ static int repo_create(struct mb_tx *tx, const struct mb_context *ctx, const jso
     key_of(key, "repo", name, "");
     if (mb_tx_has(tx, key))
         return mb_refuse(error, "vcs.repo_exists", "s", name);
-    if (strcmp(format, "sha1") != 0 && strcmp(format, "sha256") != 0)
+    if (strcmp(format, "sha1") != 0) /* libgit2, which moves refs on disk, knows no other */
         return mb_refuse(error, "vcs.object_format", "s", format);
     json_t *repo =
         json_pack("{s:I, s:s, s:o, s:[], s:s, s:s, s:i, s:i, s:i, s:i, s:s, s:i}", "created",
@@ -818,7 +818,7 @@ static const struct mb_message messages[] = {
                       "ending with a letter or digit, not ending in .git or .lock"},
     {"vcs.repo_exists", "there is a repository {0} already: choose another name"},
     {"vcs.repo_unknown", "there is no repository {0}: magicbiz repo list shows those there are"},
-    {"vcs.object_format", "{0} is no object format: sha1 or sha256"},
+    {"vcs.object_format", "{0} is no object format that this version can keep: sha1"},
     {"vcs.policy", "{0} is no policy: strict or open"},
     {"vcs.maintainer",
      "maintainer number {0} is not a fingerprint (SHA256:...), or is named twice"},

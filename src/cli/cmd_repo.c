@@ -133,10 +133,10 @@ const struct cli_command cmd_repo_create = {
     .summary = "make a repository",
     .help = "Without --maintainer you are its maintainer.\n\n"
             "    magicbiz repo create site --title \"Our site\" --maintainer SHA256:...",
-    .options =
-        (const struct cli_option[]){CHANGE_OPTIONS,
-                                    {"object-format", "sha1|sha256", "of its objects (sha1)"},
-                                    {NULL, NULL, NULL}},
+    .options = (const struct cli_option[]){CHANGE_OPTIONS,
+                                           {"object-format", "sha1",
+                                            "of its objects; there is no other yet"},
+                                           {NULL, NULL, NULL}},
     .run = repo_create,
 };
 
