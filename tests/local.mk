@@ -10,7 +10,7 @@ tests_libsupport_la_SOURCES = tests/fuzz/driver.c tests/support/org.c tests/supp
 LDADD = $(FUZZER_LIBS) tests/libsupport.la libmagicbiz.la $(CMOCKA_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $(CRYPTO_LIBS) \
 	$(EVENT_LIBS) $(SQLITE_LIBS) $(CURL_LIBS) $(ZLIB_LIBS) -lpthread
 
-lint_tests = tests/lint/layers tests/lint/banned tests/lint/purity
+lint_tests = tests/lint/layers tests/lint/banned tests/lint/purity tests/lint/manuals
 AM_TESTS_ENVIRONMENT = srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' CC='$(CC)' NM='$(NM)'; \
 	export srcdir builddir CC NM;
 quick_tests = $(lint_tests)
@@ -42,7 +42,7 @@ check-fresh:
 .PHONY: print-integration-tests check-integration check-fresh
 EXTRA_DIST += $(integration_tests)
 
-EXTRA_DIST += $(lint_tests) tests/lint/manuals tests/lint/layers.txt tests/lint/purity.allow tests/lint/purity.sanitizers \
+EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/lint/purity.sanitizers \
 	tests/fuzz/corpus
 CLEANFILES += crash-fuzz_*
 
