@@ -183,12 +183,17 @@ static int repo_set(struct mb_tx *tx, const struct mb_context *ctx, const json_t
     return rc;
 }
 
-static bool maintains(struct mb_tx *tx, const char *identity, const json_t *body)
+static bool maintains_repo(struct mb_tx *tx, const char *identity, const char *name)
 {
-    json_t *repo = vcs_repo(tx, mb_json_get_text(body, "name", ""));
+    json_t *repo = vcs_repo(tx, name);
     bool yes = repo != NULL && vcs_is_maintainer(repo, identity);
     json_decref(repo);
     return yes;
+}
+
+static bool maintains(struct mb_tx *tx, const char *identity, const json_t *body)
+{
+    return maintains_repo(tx, identity, mb_json_get_text(body, "name", ""));
 }
 
 /* --- vcs.proposal.close --- */
@@ -747,7 +752,10 @@ static void sweep(struct mb_tx *tx, const struct mb_context *ctx)
 
 static bool has_role(struct mb_tx *tx, const char *identity, const char *type, const json_t *body)
 {
-    return strcmp(type, "vcs.repo.set") == 0 && maintains(tx, identity, body);
+    const char *field = strcmp(type, "vcs.repo.set") == 0         ? "name"
+                        : strcmp(type, "vcs.proposal.close") == 0 ? "repo"
+                                                                  : NULL;
+    return field != NULL && maintains_repo(tx, identity, mb_json_get_text(body, field, ""));
 }
 
 /* --- Tables --- */
