@@ -8,6 +8,9 @@
  * command, the objects being there. The clients are threads of this program and speak the protocol
  * themselves, for starting a git would hide the servers. Turns of a few seconds each, three rounds;
  * figures are medians.
+ *
+ * Then 200 MB that do not compress are pushed to the daemon, whose memory is watched, and cloned
+ * from both: everything that git clone asks for, over the socket, thrown away as it comes.
  */
 #include "config.h"
 
@@ -26,12 +29,14 @@
 #include "daemon.h"
 #include "sign/pushcert.h"
 
-#define ROUNDS    3
-#define TURN_S    1.5
-#define MANY      20000u
-#define AT_ONCE   1000u /* refs of one certificate, while a repository is filled */
-#define NO_ID     "0000000000000000000000000000000000000000"
-#define MORE_REFS 2
+#define ROUNDS     3
+#define TURN_S     1.5
+#define MANY       20000u
+#define AT_ONCE    1000u /* refs of one certificate, while a repository is filled */
+#define NO_ID      "0000000000000000000000000000000000000000"
+#define MORE_REFS  2
+#define FILES      50
+#define FILE_BYTES 4000000u
 
 static const uint8_t empty_pack[32] = {
     'P',  'A',  'C',  'K',  0,    0,    0,    2,    0,    0,    0,    0,    0x02, 0x9d, 0x08, 0x82,
@@ -219,13 +224,13 @@ static double turn(enum server server, const char *repo, unsigned count, unsigne
 static const char *const repos[MORE_REFS] = {"few", "many"};
 static const unsigned refs_of[MORE_REFS] = {0, MANY};
 
-/* A commit by a pseudonym, and the pack that holds it. */
+/* A commit by a pseudonym of what is in the folder work, and the pack that holds it. */
 static void make_commit(const char *work, struct mb_buf *pack)
 {
     struct mb_buf out = {0};
-    tools_write(work, "file", mb_bytes_of("text\n"), 0600);
     must(TOOLS_RUN(work, NULL, "git", "init", "-q", "-b", "main", ".") == 0 &&
-             TOOLS_RUN(work, NULL, "git", "add", "file") == 0 &&
+             TOOLS_RUN(work, NULL, "git", "config", "core.bigFileThreshold", "1m") == 0 &&
+             TOOLS_RUN(work, NULL, "git", "add", ".") == 0 &&
              TOOLS_RUN(work, NULL, "git", "-c", "user.name=a", "-c", "user.email=a@bench.invalid",
                        "commit", "-q", "-m", "one") == 0 &&
              TOOLS_RUN(work, &out, "git", "rev-parse", "HEAD") == 0 && out.len == 41,
@@ -274,6 +279,98 @@ static void fill_theirs(const char *root, const char *work, const char *repo, un
     tools_write(bare, "packed-refs", mb_buf_bytes(&lines), 0600);
     mb_buf_clear(&lines);
     free(bare);
+}
+
+/* Read an answer to its end without keeping it; returns its bytes. */
+static size_t swallow(struct client *c)
+{
+    static uint8_t piece[1u << 18];
+    uint8_t last[5] = {0};
+    size_t bytes = 0;
+    const struct mb_buf *q = &c->request;
+    must(send(c->fd, q->data, q->len, MSG_NOSIGNAL) == (ssize_t)q->len, "send");
+    while (memcmp(last, "0\r\n\r\n", 5) != 0) {
+        ssize_t n = recv(c->fd, piece, sizeof piece, 0);
+        must(n > 0, "an answer");
+        must(bytes > 0 || (n > 13 && memcmp(piece, "HTTP/1.1 200 ", 13) == 0), "a clone");
+        bytes += (size_t)n;
+        for (ssize_t i = n > 5 ? n - 5 : 0; i < n; i++) {
+            memmove(last, last + 1, 4);
+            last[4] = piece[i];
+        }
+    }
+    return bytes;
+}
+
+static double clone_large(enum server server)
+{
+    struct client c = {.server = server, .repo = "large"};
+    char want[160];
+    double start = seconds();
+    connect_client(&c);
+    mb_buf_addf(&c.request,
+                "GET /large.git/info/refs?service=git-upload-pack HTTP/1.1\r\nHost: %s\r\n\r\n",
+                d.onion);
+    call(&c);
+    must(find(&c.in, commit) != NULL, "an advertisement");
+    must(mb_snprintf(want, sizeof want, "want %s side-band-64k ofs-delta no-progress agent=git\n",
+                     commit) == 0,
+         "want");
+    pkt(&c.body, want, strlen(want));
+    mb_buf_add_text(&c.body, "0000");
+    pkt(&c.body, "done\n", 5);
+    mb_buf_reset(&c.request);
+    mb_buf_addf(&c.request,
+                "POST /large.git/git-upload-pack HTTP/1.1\r\nHost: %s\r\n"
+                "Content-Type: application/x-git-upload-pack-request\r\n"
+                "Content-Length: %zu\r\n\r\n",
+                d.onion, c.body.len);
+    mb_buf_add_bytes(&c.request, mb_buf_bytes(&c.body));
+    must(swallow(&c) > (size_t)FILES * FILE_BYTES, "a whole clone");
+    close(c.fd);
+    mb_buf_clear(&c.in);
+    mb_buf_clear(&c.request);
+    mb_buf_clear(&c.body);
+    return seconds() - start;
+}
+
+static void measure_large(const char *folder, const char *root)
+{
+    char *work = path_in(folder, "large"), name[32];
+    uint8_t *content = mb_alloc(FILE_BYTES);
+    struct mb_buf pack = {0};
+    double times[SERVERS][ROUNDS];
+    uint64_t random = 88172645463325252u;
+    must(mkdir(work, 0700) == 0, work);
+    for (unsigned i = 0; i < FILES; i++) {
+        for (size_t k = 0; k < FILE_BYTES; k += sizeof random) {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            memcpy(content + k, &random, sizeof random);
+        }
+        must(mb_snprintf(name, sizeof name, "file-%02u", i) == 0, "name");
+        tools_write(work, name, mb_bytes(content, FILE_BYTES), 0600);
+    }
+    make_commit(work, &pack);
+    daemon_forget_peak(&d);
+    double start = seconds();
+    fill_ours("large", 0, mb_buf_bytes(&pack));
+    figure("s", seconds() - start, "push_of_200_MB");
+    figure("MB", daemon_resident_peak(&d), "push_of_200_MB_resident_most");
+    fill_theirs(root, work, "large", 0);
+    daemon_forget_peak(&d);
+    for (int round = 0; round < ROUNDS; round++)
+        for (int s = 0; s < SERVERS; s++)
+            times[s][round] = clone_large((enum server)s);
+    double ours = median(times[OURS], ROUNDS), theirs = median(times[HTTP_BACKEND], ROUNDS);
+    figure("s", ours, "clone_of_200_MB");
+    figure("s", theirs, "clone_of_200_MB_http_backend");
+    figure("ratio", ours / theirs, "clone_of_200_MB_time_beside_http_backend");
+    figure("MB", daemon_resident_peak(&d), "clone_of_200_MB_resident_most");
+    mb_buf_clear(&pack);
+    free(content);
+    free(work);
 }
 
 static void wait_for_socket(const char *path)
@@ -346,6 +443,7 @@ int main(int argc, char **argv)
     setenv("TZ", "UTC", 1);
     must(mkdir(work, 0700) == 0 && mkdir(root, 0700) == 0, "mkdir");
     setenv("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", 1);
+    tools_write(work, "file", mb_bytes_of("text\n"), 0600);
     make_commit(work, &pack);
     pid_t fcgi, nginx = start_theirs(folder, &fcgi);
     for (size_t r = 0; r < MORE_REFS; r++) {
@@ -374,6 +472,7 @@ int main(int argc, char **argv)
     }
     figure("processes", median(load, ROUNDS), "push_load");
     figure("MB", daemon_resident_peak(&d), "push_resident_most");
+    measure_large(folder, root);
     end(nginx);
     end(fcgi);
     daemon_close(&d);
