@@ -50,13 +50,19 @@ check_PROGRAMS += tests/integration/relay
 
 # Speed and memory: lines "name value unit".
 # Beside the programs that folders name themselves: those that run a real magicbizd.
-daemon_benchmarks = tests/bench/bench_commands tests/bench/bench_memory tests/bench/bench_pushes
+daemon_benchmarks = tests/bench/bench_commands tests/bench/bench_memory tests/bench/bench_pushes tests/bench/bench_restart
 tests_bench_bench_commands_SOURCES = tests/bench/bench_commands.c tests/bench/daemon.c tests/bench/daemon.h
 tests_bench_bench_memory_SOURCES = tests/bench/bench_memory.c tests/bench/daemon.c tests/bench/daemon.h
 tests_bench_bench_pushes_SOURCES = tests/bench/bench_pushes.c tests/bench/daemon.c tests/bench/daemon.h
+tests_bench_bench_restart_SOURCES = tests/bench/bench_restart.c tests/bench/daemon.c tests/bench/daemon.h \
+	tests/bench/filler.h
 bench_programs += $(daemon_benchmarks)
+EXTRA_LTLIBRARIES = tests/bench/filler.la
+tests_bench_filler_la_SOURCES = tests/bench/filler.c tests/bench/filler.h
+tests_bench_filler_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
+tests_bench_filler_la_LIBADD = libmagicbiz.la $(JANSSON_LIBS)
 EXTRA_PROGRAMS = $(bench_programs)
-bench: $(bench_programs)
+bench: all $(bench_programs) tests/bench/filler.la
 	@for b in $(bench_programs); do ./$$b || exit 1; done
 .PHONY: bench
 CLEANFILES += $(bench_programs)

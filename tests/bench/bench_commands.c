@@ -240,7 +240,7 @@ int main(int argc, char **argv)
     struct daemon d;
     char body[160];
     unsigned only = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 10) : 0;
-    daemon_found(&d, argc > 1 ? argv[1] : ".");
+    daemon_found(&d, argc > 1 ? argv[1] : ".", "vcs");
     daemon_start(&d);
     for (unsigned i = 0; i < REPOS; i++) {
         must(mb_snprintf(body, sizeof body, "{\"name\":\"r%u\",\"maintainers\":[\"%s\"]}", i,

@@ -136,7 +136,7 @@ int main(int argc, char **argv)
               "1c\r\n001cpush-cert\0report-status\n\r\n"),
          lines, 100u << 20},
     };
-    daemon_found(&d, argc > 1 ? argv[1] : ".");
+    daemon_found(&d, argc > 1 ? argv[1] : ".", "vcs");
     daemon_start(&d);
     must(mb_snprintf(body, sizeof body, "{\"name\":\"bench\",\"maintainers\":[\"%s\"]}",
                      d.fingerprint) == 0,

@@ -436,7 +436,7 @@ int main(int argc, char **argv)
     double load[ROUNDS];
     struct mb_buf pack = {0};
     unsigned number = 0;
-    daemon_found(&d, argc > 1 ? argv[1] : ".");
+    daemon_found(&d, argc > 1 ? argv[1] : ".", "vcs");
     daemon_start(&d);
     char *folder = realpath(d.folder, NULL), *work = path_in(folder, "work");
     char *root = path_in(folder, "git");

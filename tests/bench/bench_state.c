@@ -6,6 +6,8 @@
  * unit".
  */
 #include <inttypes.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -107,6 +109,23 @@ static uint64_t load(struct mb_store *s, uint64_t keys, struct mb_hash *root)
     return slot;
 }
 
+/* The daemon's worker: moves what is committed into the file, off the commit path. */
+static struct {
+    const char *path;
+    atomic_bool stop;
+} settling;
+
+static void *settle_now_and_then(void *arg)
+{
+    struct mb_error error;
+    (void)arg;
+    while (!atomic_load(&settling.stop)) {
+        must(mb_store_settle(settling.path, &error), &error);
+        usleep(200000);
+    }
+    return NULL;
+}
+
 /* Keys of a block are drawn without repeats by stepping through them. */
 static uint64_t change(struct mb_store *s, uint64_t keys, uint64_t slot, unsigned blocks,
                        const char *name, struct mb_hash *root)
@@ -188,10 +207,16 @@ int main(int argc, char **argv)
     printf("state_keys %" PRIu64 " keys\n", keys);
     uint64_t slot = load(s, keys, &root);
 
+    pthread_t thread;
+    settling.path = path;
+    if (pthread_create(&thread, NULL, settle_now_and_then, NULL) != 0)
+        return 1;
     slot = change(s, keys, (slot + 63) / 64 * 64, BLOCKS, "state_changes", &root);
     uint64_t checkpoint = slot;
     marked = root;
     change(s, keys, slot, 64, "state_changes_more", &root);
+    atomic_store(&settling.stop, true);
+    pthread_join(thread, NULL);
     prove(mb_store_backend(s), keys, &root, "newest");
     struct mb_store_view *view;
     must(mb_store_view_new(&view, s, checkpoint, &error), &error);

@@ -119,7 +119,7 @@ static void read_org(struct daemon *d)
     free(path);
 }
 
-void daemon_found(struct daemon *d, const char *below)
+void daemon_found(struct daemon *d, const char *below, const char *module)
 {
     static const uint8_t seed[32] = {7};
     char public_key[MB_PUBLIC_TEXT_SIZE];
@@ -130,8 +130,9 @@ void daemon_found(struct daemon *d, const char *below)
     mb_public_key_text(&d->founder.public_key, public_key);
     mb_public_key_fingerprint(&d->founder.public_key, d->fingerprint);
     char *data = path_in(d->folder, "data"), *log = path_in(d->folder, "log");
-    const char *const argv[] = {"./magicbizd", "init", "--name", "bench", "--founder", public_key,
-                                "--data",      data,   "--tor",  "none",  NULL};
+    const char *const argv[] = {"./magicbizd", "init",   "--name", "bench", "--founder",
+                                public_key,    "--data", data,     "--tor", "none",
+                                "--module",    module,   NULL};
     int status;
     pid_t pid = spawn(log, argv);
     must(waitpid(pid, &status, 0) == pid && status == 0, "magicbizd init");

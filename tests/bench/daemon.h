@@ -19,9 +19,10 @@ struct daemon {
     int64_t expires;
 };
 
-/* Found an organisation below `below` (which should be on the disk that is meant: /tmp may be in
- * memory). Programs and modules are those of the build folder, where the benchmark is run. */
-void daemon_found(struct daemon *d, const char *below);
+/* Found an organisation with this module below `below` (which should be on the disk that is meant:
+ * /tmp may be in memory). Programs and modules are those of the build folder, where the benchmark
+ * is run. */
+void daemon_found(struct daemon *d, const char *below, const char *module);
 /* Start it and wait until its socket answers; returns the seconds that took. */
 double daemon_start(struct daemon *d);
 void daemon_stop(struct daemon *d);

@@ -48,7 +48,7 @@ struct mb_module {
     const struct mb_route *routes;     /* handlers get the module's self; may be NULL */
     /* Start: reconcile the world with the state (a crash may have left effects undone). */
     int (*start)(struct mb_host *host, void **self, struct mb_error *error);
-    /* After each block is applied and committed, before commands are answered. */
+    /* After each block is durable and applied, before commands are answered. */
     void (*on_block)(void *self, const struct mb_applied *applied);
     void (*health)(void *self, struct mb_report *report);
     /* Refuse new work; call done(arg) when what was under way has ended. May be NULL. */

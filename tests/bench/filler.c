@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* A module that fills the state: filler.fill {"from"} sets 1,000 keys to values of 100 bytes. */
+#include <magicbiz/module.h>
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "filler.h"
+
+static int fill(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body, json_t **result,
+                struct mb_error *error)
+{
+    int64_t from = mb_json_get_int(body, "from", 0);
+    char key[32], text[99];
+    (void)ctx;
+    (void)result;
+    for (int64_t n = from; n < from + FILLER_KEYS; n++) {
+        if (mb_snprintf(key, sizeof key, FILLER_KEY, (uint64_t)n) != 0)
+            return mb_refuse(error, "filler.key", "d", n);
+        memset(text, 'x', sizeof text);
+        mb_snprintf(text, 21, "%020" PRId64, n);
+        text[20] = '-';
+        text[98] = 0;
+        json_t *value = json_string(text);
+        mb_tx_put(tx, key, value);
+        json_decref(value);
+    }
+    return 0;
+}
+
+static const struct mb_json_field fill_body[] = {
+    {.name = "from", .kind = MB_JSON_INT, .min = 0, .max = INT64_C(1) << 40}, {.name = NULL}};
+static const struct mb_verb verbs[] = {
+    {.name = "filler.fill", .access = MB_ORG, .body = fill_body, .apply = fill}, {.name = NULL}};
+static const struct mb_logic logic = {.name = "filler", .version = 1, .verbs = verbs};
+
+extern const struct mb_module mb_module_filler;
+const struct mb_module mb_module_filler = {
+    .abi = MB_MODULE_ABI, .summary = "Fills the state, for a benchmark.", .logic = &logic};
