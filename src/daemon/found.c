@@ -4,7 +4,10 @@
  * itself, before tor runs, and writes the genesis into the archive; from then on only the log and
  * the archive count.
  */
+#include "config.h"
+
 #include <errno.h>
+#include <ftw.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -47,6 +50,28 @@ static const char usage[] =
     "example: magicbizd init --name acme --founder \"$(magicbiz id show --public)\" --data "
     "/srv/acme\n";
 
+/* A whole number, or usage. */
+static bool number(const char *text, int64_t *out)
+{
+    char *end;
+    errno = 0;
+    *out = strtoll(text, &end, 10);
+    if (errno == 0 && end != text && *end == 0)
+        return true;
+    fprintf(stderr, "magicbizd: %s is no number\n", text);
+    return false;
+}
+
+static bool add_text(const char **texts, size_t *count, size_t most, const char *text)
+{
+    if (*count < most) {
+        texts[(*count)++] = text;
+        return true;
+    }
+    fprintf(stderr, "magicbizd: %s is one too many: %zu are the most\n", text, most);
+    return false;
+}
+
 static int parse_arguments(struct founding *f, int argc, char **argv)
 {
     static const struct option options[] = {{"name", required_argument, NULL, 'n'},
@@ -81,21 +106,25 @@ static int parse_arguments(struct founding *f, int argc, char **argv)
             f->json = true;
             break;
         case 't':
-            f->threshold = strtoll(optarg, NULL, 10);
+            if (!number(optarg, &f->threshold))
+                return 2;
             break;
         case 'w':
-            f->work_bits = strtoll(optarg, NULL, 10);
+            if (!number(optarg, &f->work_bits))
+                return 2;
             break;
         case 'e':
-            f->epoch_s = strtoll(optarg, NULL, 10);
+            if (!number(optarg, &f->epoch_s))
+                return 2;
             break;
         case 'f':
-            if (f->founder_count < 64)
-                f->founders[f->founder_count++] = optarg;
+            if (!add_text(f->founders, &f->founder_count, sizeof f->founders / sizeof *f->founders,
+                          optarg))
+                return 2;
             break;
         case 'm':
-            if (f->module_count < MB_MODULES_MAX)
-                f->modules[f->module_count++] = optarg;
+            if (!add_text(f->modules, &f->module_count, MB_MODULES_MAX, optarg))
+                return 2;
             break;
         case 'h':
             fputs(usage, stdout);
@@ -104,6 +133,11 @@ static int parse_arguments(struct founding *f, int argc, char **argv)
             fputs(usage, stderr);
             return 2;
         }
+    }
+    if (strcmp(f->tor_mode, "child") != 0 && strcmp(f->tor_mode, "running") != 0 &&
+        strcmp(f->tor_mode, "none") != 0) {
+        fprintf(stderr, "magicbizd: --tor %s: child, running or none\n", f->tor_mode);
+        return 2;
     }
     if (f->name == NULL || f->data == NULL || f->founder_count == 0 || optind != argc) {
         fputs(usage, stderr);
@@ -344,28 +378,57 @@ static void print_result(const struct founding *f, const struct mb_genesis *gene
     free(pin);
 }
 
-static int found(const struct founding *f, struct mb_error *error)
+static const char *const made[] = {"keys", "archive", "log", "genesis.json", "magicbiz.conf"};
+#define MADE (sizeof made / sizeof *made)
+
+/* Keys that are there already belong to somebody: they are never written over. */
+static int refuse_existing(const struct founding *f, struct mb_error *error)
 {
-    struct mb_modules modules = {0};
+    int rc = 0;
+    for (size_t i = 0; i < MADE && rc == 0; i++) {
+        char *path = mb_asprintf("%s/%s", f->data, made[i]);
+        struct stat st;
+        if (lstat(path, &st) == 0)
+            rc = mb_fail(error, MB_EREFUSED, "init.exists",
+                         "%s exists already: choose another --data folder", path);
+        free(path);
+    }
+    return rc;
+}
+
+static int remove_entry(const char *path, const struct stat *st, int kind, struct FTW *where)
+{
+    (void)st;
+    (void)kind;
+    (void)where;
+    return remove(path);
+}
+
+/* What a founding that failed has written. */
+static void remove_made(const struct founding *f)
+{
+    for (size_t i = 0; i < MADE; i++) {
+        char *path = mb_asprintf("%s/%s", f->data, made[i]);
+        nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        free(path);
+    }
+    rmdir(f->data); /* if it is empty */
+}
+
+static int write_all(const struct founding *f, const struct mb_modules *modules,
+                     struct mb_error *error)
+{
     struct mb_secret_key key = {0};
     struct mb_buf genesis_text = {0};
     struct mb_genesis genesis = {0};
     struct mb_tip tip;
-    char *keys = mb_asprintf("%s/keys", f->data), *mark = mb_asprintf("%s/archive", f->data);
+    char *keys = mb_asprintf("%s/keys", f->data);
     char *genesis_path = mb_asprintf("%s/genesis.json", f->data);
-    struct stat st;
-    int rc = 0;
-    if (stat(mark, &st) == 0)
-        rc = mb_fail(error, MB_EREFUSED, "init.exists",
-                     "%s holds an organisation already: choose another --data folder", f->data);
-    for (size_t i = 0; i < f->module_count && rc == 0; i++)
-        rc = mb_modules_load(&modules, mb_modules_dir(MB_MODULE_DIR), f->modules[i], error);
-    if (rc == 0)
-        rc = mb_make_dir(f->data, 0700, error);
+    int rc = mb_make_dir(f->data, 0700, error);
     if (rc == 0)
         rc = mb_make_dir(keys, 0700, error);
     if (rc == 0)
-        rc = make_genesis(f, &modules, &key, &genesis_text, error);
+        rc = make_genesis(f, modules, &key, &genesis_text, error);
     if (rc == 0)
         rc = mb_genesis_parse(&genesis, mb_buf_bytes(&genesis_text), error);
     if (rc == 0)
@@ -373,15 +436,28 @@ static int found(const struct founding *f, struct mb_error *error)
     if (rc == 0)
         rc = write_config(f, error);
     if (rc == 0)
-        rc = write_history(f, &modules, &key, mb_buf_bytes(&genesis_text), &tip, error);
+        rc = write_history(f, modules, &key, mb_buf_bytes(&genesis_text), &tip, error);
     if (rc == 0)
         print_result(f, &genesis, &tip, &key);
     mb_genesis_clear(&genesis);
     mb_buf_clear(&genesis_text);
     mb_secret_key_clear(&key);
     free(keys);
-    free(mark);
     free(genesis_path);
+    return rc;
+}
+
+static int found(const struct founding *f, struct mb_error *error)
+{
+    struct mb_modules modules = {0};
+    int rc = refuse_existing(f, error);
+    for (size_t i = 0; i < f->module_count && rc == 0; i++)
+        rc = mb_modules_load(&modules, mb_modules_dir(MB_MODULE_DIR), f->modules[i], error);
+    if (rc != 0)
+        return rc;
+    rc = write_all(f, &modules, error);
+    if (rc != 0)
+        remove_made(f);
     return rc;
 }
 

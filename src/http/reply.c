@@ -243,7 +243,7 @@ unsigned mb_http_status(enum mb_err err, const struct mb_error *error)
     case MB_ENOENT:
         return ends_with(code, ".since") ? 410 : 404;
     case MB_ELIMIT:
-        return strcmp(code, "limit.body") == 0 ? 413 : 429;
+        return strcmp(code, "limit.body") == 0 || ends_with(code, ".too_large") ? 413 : 429;
     case MB_EPROOF:
         return 403;
     case MB_EREACH:
