@@ -40,7 +40,8 @@ check-integration: all $(check_PROGRAMS)
 check-fresh:
 	$(srcdir)/contrib/fresh
 .PHONY: print-integration-tests check-integration check-fresh
-EXTRA_DIST += $(integration_tests)
+integration_tests += tests/integration/daemon.sh
+EXTRA_DIST += $(integration_tests) tests/integration/lib.sh
 
 EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/lint/purity.sanitizers \
 	tests/fuzz/corpus
