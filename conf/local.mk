@@ -1,0 +1,2 @@
+confexamplesdir = $(docdir)/examples
+dist_confexamples_DATA = conf/magicbiz.conf
