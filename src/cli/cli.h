@@ -110,6 +110,11 @@ size_t cli_pin_names(const struct cli *c, char ***names);
 
 /* --- Talking to an organisation (remote.c), every answer checked (verify.c) --- */
 
+/* The newest header known to be an organisation's. */
+struct cli_seen {
+    uint64_t slot;
+    struct mb_hash hash;
+};
 struct cli_org {
     struct cli *cli;
     struct cli_pin pin;
@@ -120,6 +125,7 @@ struct cli_org {
     struct mb_public_key *replica_keys; /* in force */
     size_t replica_count;
     json_t *summary;         /* GET /v1/org */
+    struct cli_seen seen;    /* before anything was asked: answers must not be older */
     struct mb_header newest; /* newest verified checkpoint's header */
     bool verified;
 };
@@ -146,6 +152,8 @@ int cli_get_lines(struct cli_org *o, const char *path,
 /* Append text with everything but unreserved characters percent-escaped (RFC 3986). */
 void cli_escape(struct mb_buf *out, const char *text);
 
+/* The newest header that any process saw here, or the pinned one. */
+void cli_load_seen(const struct cli_org *o, struct cli_seen *seen);
 /*
  * Check a checkpoint as a client must: signed by a majority of the replicas in force, consistent
  * with the pinned header and with the newest one ever seen here (which it then becomes), and no

@@ -43,6 +43,7 @@ int cli_connect(struct cli *c, struct cli_pin *pin, struct cli_org **out, struct
     o->cli = c;
     o->pin = *pin;
     *pin = (struct cli_pin){0};
+    cli_load_seen(o, &o->seen);
     o->clients = mb_calloc(o->pin.onion_count + 1, sizeof(struct mb_http_client *));
     if (socket != NULL)
         rc = add_client(o, socket, NULL, error);

@@ -11,12 +11,7 @@
 
 #define CHECKPOINT_AGE_S (48 * 3600)
 
-/* The newest header ever seen of an organisation: "SLOT HASH\n" in STATE/ORGID. */
-struct seen {
-    uint64_t slot;
-    struct mb_hash hash;
-};
-
+/* "SLOT HASH\n" in STATE/ORGID. */
 static char *seen_path(const struct cli_org *o)
 {
     char hex[MB_HASH_HEX_SIZE];
@@ -24,13 +19,13 @@ static char *seen_path(const struct cli_org *o)
     return mb_asprintf("%s/%s", o->cli->state_dir, hex);
 }
 
-static void load_seen(const struct cli_org *o, struct seen *s)
+void cli_load_seen(const struct cli_org *o, struct cli_seen *s)
 {
     struct mb_buf text = {0};
     char *path = seen_path(o), *end;
-    *s = (struct seen){.slot = o->pin.slot, .hash = o->pin.header_hash};
+    *s = (struct cli_seen){.slot = o->pin.slot, .hash = o->pin.header_hash};
     if (access(path, F_OK) == 0 && mb_read_file(path, 256, &text, NULL) == 0) {
-        struct seen read = {.slot = strtoull(mb_buf_text(&text), &end, 10)};
+        struct cli_seen read = {.slot = strtoull(mb_buf_text(&text), &end, 10)};
         end[strcspn(end, "\n")] = 0;
         if (*end == ' ' && mb_hash_from_hex(&read.hash, end + 1) == 0 && read.slot >= s->slot)
             *s = read;
@@ -39,9 +34,15 @@ static void load_seen(const struct cli_org *o, struct seen *s)
     free(path);
 }
 
-static int save_seen(const struct cli_org *o, const struct seen *s, struct mb_error *error)
+static int save_seen(const struct cli_org *o, const struct cli_seen *s, struct mb_error *error)
 {
     char hex[MB_HASH_HEX_SIZE], *path = seen_path(o);
+    struct cli_seen kept; /* another process may have seen more meanwhile */
+    cli_load_seen(o, &kept);
+    if (kept.slot >= s->slot) {
+        free(path);
+        return 0;
+    }
     mb_hash_hex(&s->hash, hex);
     char *text = mb_asprintf("%" PRIu64 " %s\n", s->slot, hex);
     int rc = mb_make_dir(o->cli->state_dir, 0700, error);
@@ -62,7 +63,8 @@ static size_t read_path(const json_t *array, struct mb_hash path[MB_HISTORY_PATH
     return count == json_array_size(array) ? count : SIZE_MAX;
 }
 
-static bool consistent(const json_t *answer, const struct seen *from, const struct mb_header *to)
+static bool consistent(const json_t *answer, const struct cli_seen *from,
+                       const struct mb_header *to)
 {
     struct mb_hash inclusion[MB_HISTORY_PATH_MAX], path[MB_HISTORY_PATH_MAX];
     struct mb_buf bytes = {0};
@@ -93,8 +95,8 @@ static bool consistent(const json_t *answer, const struct seen *from, const stru
 }
 
 /* The checkpoint's history holds the header that was trusted before. */
-static int check_consistency(struct cli_org *o, const struct seen *from, const struct mb_header *to,
-                             struct mb_error *error)
+static int check_consistency(struct cli_org *o, const struct cli_seen *from,
+                             const struct mb_header *to, struct mb_error *error)
 {
     struct mb_hash hash = mb_header_hash(to);
     if (to->slot < from->slot)
@@ -141,7 +143,6 @@ static int check_signed(struct cli_org *o, const json_t *json, struct mb_header 
 int cli_verify_checkpoint(struct cli_org *o, const json_t *json, struct mb_header *header,
                           struct mb_error *error)
 {
-    struct seen before, now;
     int rc = check_signed(o, json, header, error);
     if (rc != 0)
         return rc;
@@ -152,11 +153,10 @@ int cli_verify_checkpoint(struct cli_org *o, const json_t *json, struct mb_heade
                        "the newest checkpoint is %" PRId64 " hours old, 48 are the most: somebody "
                        "holds the organisation still, or this clock is wrong",
                        age / 3600);
-    load_seen(o, &before);
-    rc = check_consistency(o, &before, header, error);
-    if (rc == 0 && header->slot > before.slot) {
-        now = (struct seen){.slot = header->slot, .hash = mb_header_hash(header)};
-        rc = save_seen(o, &now, error);
+    rc = check_consistency(o, &o->seen, header, error);
+    if (rc == 0 && header->slot > o->seen.slot) {
+        o->seen = (struct cli_seen){.slot = header->slot, .hash = mb_header_hash(header)};
+        rc = save_seen(o, &o->seen, error);
     }
     o->verified = rc == 0;
     return rc;

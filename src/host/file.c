@@ -73,7 +73,8 @@ static int sync_folder_of(const char *path)
 
 int mb_write_file(const char *path, struct mb_bytes data, unsigned mode, struct mb_error *error)
 {
-    char *temporary = mb_asprintf("%s.new", path);
+    /* Another process may write the same file; what one that died left behind is in the way. */
+    char *temporary = mb_asprintf("%s.%ld.new", path, (long)getpid());
     unlink(temporary);
     int fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, (mode_t)mode);
     int rc = 0;
