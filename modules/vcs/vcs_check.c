@@ -113,7 +113,7 @@ static void run(struct vcs_check *c, const char *const *args, const char *in, co
         rc = git.std[0] = file_in(c, in, O_RDONLY);
     if (rc >= 0 && out != NULL)
         rc = git.std[1] = file_in(c, out, O_WRONLY | O_CREAT | O_TRUNC);
-    if (rc >= 0)
+    if (rc >= 0 && c->has_pack)
         rc = git.std[2] = file_in(c, "errors", O_WRONLY | O_CREAT | O_TRUNC);
     c->work->next = next;
     if (rc >= 0)
