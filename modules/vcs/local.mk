@@ -13,3 +13,5 @@ modules_vcs_la_SOURCES = \
 	modules/vcs/vcs_repos.c
 modules_vcs_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared
 modules_vcs_la_LIBADD = libmagicbiz.la $(GIT2_LIBS) $(JANSSON_LIBS)
+
+integration_tests += tests/integration/push.sh

@@ -1,0 +1,220 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Pushes and fetches by real git, and by requests that no git would send, against a daemon without
+# tor: certificates, refs, packs, metadata, limits, races, a full disk, and kill -9 within a push.
+. "$(dirname "$0")/lib.sh"
+
+relay=$build/tests/integration/relay
+data=$work/data
+alice=$HOME/.config/magicbiz/ids/default
+began=$SECONDS
+
+# --- People, and where they push ---
+
+# as PERSON COMMAND…: everybody has a home of their own
+as() {
+    local home=$work/$1
+    shift
+    mkdir -p "$home"
+    HOME=$home timeout "${MB_TIMEOUT:-60}" "$@"
+}
+key_of() { echo "$work/$1/.config/magicbiz/ids/default"; }
+# g KEY GIT-ARGUMENTS…: git with a key, a pseudonym, and the daemon behind a proxy
+g() {
+    local key=$1
+    shift
+    TZ=UTC GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@acme.invalid GIT_COMMITTER_NAME=a \
+        GIT_COMMITTER_EMAIL=a@acme.invalid timeout "${MB_TIMEOUT:-60}" git -c init.defaultBranch=main \
+        -c "http.proxy=socks5h://127.0.0.1:$port" -c gpg.format=ssh -c "user.signingKey=$key.pub" \
+        -c advice.detachedHead=false -c core.fsync=none "$@"
+}
+ga() { g "$alice" "$@"; }
+gb() { g "$bob" "$@"; }
+ref_of() { git -C "$data/vcs/${2-site}.git" rev-parse -q --verify "$1"; }
+peak() { sed -n 's/^VmHWM:[ \t]*\([0-9]*\) kB/\1/p' "/proc/${pids[daemon]}/status"; }
+forget_peak() { echo 5 >"/proc/${pids[daemon]}/clear_refs" 2>/dev/null; }
+peak_below() { # NAME MIB
+    local kib
+    kib=$(peak)
+    [ "$kib" -lt $(($2 * 1024)) ]
+    ok $? "$1: $((kib / 1024)) MiB at most"
+}
+serve() { # DATA: the daemon, and the relay in front of it
+    start_daemon daemon "$1"
+}
+start_relay() { # NAME SOCKET [OPTIONS…]: prints its port
+    start "$1" "$relay" "${@:3}" "$2"
+    wait_until 5 test -s "$work/$1.out" && cat "$work/$1.out"
+}
+
+# --- Pushes byte by byte ---
+
+zero=0000000000000000000000000000000000000000
+pkt() { printf '%04x%s' $((${#1} + 4)) "$1"; }
+first_pkt() { # TEXT CAPABILITIES
+    printf '%04x%s\0%s' $((${#1} + ${#2} + 5)) "$1" "$2"
+}
+fresh_nonce() { # REPO
+    get "/$1.git/info/refs?service=git-receive-pack" | tr '\0 ' '\n\n' | sed -n 's/^push-cert=//p'
+}
+pack_of() { # REPOSITORY REVISIONS…: a pack on standard output
+    git -C "$1" pack-objects -q --stdout --revs < <(printf '%s\n' "${@:2}")
+}
+# certificate KEY REPO UPDATE…; nonce, pushee, zone from the variables of these names, if set
+certificate() {
+    local key=$1 repo=$2 text
+    shift 2
+    text=$(printf 'certificate version 0.1\npusher %s 1700000000 %s\npushee %s\nnonce %s\n' \
+        "$(fingerprint "$key.pub")" "${zone-+0000}" "${pushee-http://$onion/$repo.git}" \
+        "${use_nonce-$(fresh_nonce "$repo")}"; printf '%s\n' '' "$@")
+    text+=$'\n'
+    printf %s "$text"
+    printf %s "$text" | ssh-keygen -q -Y sign -n "${namespace-git}" -f "$key" 2>/dev/null
+}
+signed_head() { # CERTIFICATE-FILE
+    local line
+    first_pkt push-cert "report-status object-format=${format-sha1}"
+    while IFS= read -r line; do pkt "$line"$'\n'; done <"$1"
+    pkt $'push-cert-end\n'
+    printf 0000
+}
+unsigned_head() { # UPDATE…
+    local line first=1
+    for line; do
+        if [ $first = 1 ]; then first_pkt "$line" "report-status object-format=${format-sha1}"; else pkt "$line"; fi
+        first=0
+    done
+    printf 0000
+}
+deliver() { # REPO <body
+    curl -s -m 60 --unix-socket "$data/run/public.sock" -H "Host: $onion" -H 'Expect:' \
+        -H 'Content-Type: application/x-git-receive-pack-request' --data-binary @- \
+        "http://$onion/$1.git/git-receive-pack" | tr '\0' ' '
+}
+# crafted NAME WORDS REPO FILE: deliver a body; words (extended expression) in the answer
+crafted() {
+    deliver "$3" <"$4" >"$work/t.out"
+    grep -qE -- "$2" "$work/t.out"
+    local status=$?
+    ok $status "$1" "$work/t.out"
+    [ $status = 0 ] || echo "     wanted $2"
+}
+# signed_push NAME WORDS KEY REPO PACK UPDATE…
+signed_push() {
+    certificate "$3" "$4" "${@:6}" >"$work/cert"
+    { signed_head "$work/cert"; cat "$5"; } >"$work/body"
+    crafted "$1" "$2" "$4" "$work/body"
+}
+
+# --- An organisation with a repository ---
+
+section "clone, fetch, push"
+found "$data"
+serve "$data" || exit 1
+onion=$(jq -r .onion "$data.json")
+join=$(jq -r .join "$data.json")
+port=$(start_relay relay "$data/run/public.sock")
+MAGICBIZ_SOCKS=127.0.0.1:$port
+MAGICBIZ_SOCKET=$data/run/public.sock
+export MAGICBIZ_SOCKS
+url=http://$onion
+mb org join acme "$join" >/dev/null
+as bob magicbiz id new >/dev/null
+as bob magicbiz org join acme "$join" >/dev/null
+bob=$(key_of bob)
+me=$(fingerprint "$alice.pub")
+t "a repository" mb repo create site --maintainer "$me"
+t "another" mb repo create other --maintainer "$me"
+
+copy=$work/copy
+ga init -q "$copy"
+cd "$copy" || exit 1
+commit() { # NAME
+    echo "$1 $RANDOM" >"$1"
+    ga add "$1"
+    ga commit -q -m "$1"
+}
+commit one
+t "push --signed creates a branch" ga push -q --signed "$url/site.git" main
+is "it is there" "$(ref_of refs/heads/main)" "$(git rev-parse main)"
+commit two
+t "and moves it" ga push -q --signed "$url/site.git" main
+ga tag v1
+ga tag -a -m v2 v2
+t "tags, light and annotated" ga push -q --signed "$url/site.git" v1 v2
+for v in 0 2; do
+    t "clone by protocol $v" ga -c protocol.version=$v clone -q "$url/site.git" "$work/clone$v"
+    is "it is the same" "$(git -C "$work/clone$v" rev-parse HEAD v2)" "$(git rev-parse main v2)"
+done
+commit three
+ga push -q --signed "$url/site.git" main
+for v in 0 2; do
+    t "fetch by protocol $v" ga -C "$work/clone$v" -c protocol.version=$v fetch -q
+    is "it has what is new" "$(git -C "$work/clone$v" rev-parse origin/main)" "$(git rev-parse main)"
+done
+ga push -q --signed "$url/site.git" main:refs/heads/passing
+t "push --signed deletes a branch" ga push -q --signed "$url/site.git" :refs/heads/passing
+is "it is gone" "$(ref_of refs/heads/passing)" ""
+exits "a tag does not move" 1 "vcs.tag_moved|already exists" ga push --signed -f "$url/site.git" main:refs/tags/v1
+ga push -q --signed "$url/site.git" main:refs/tags/v3
+t "but it is deleted" ga push -q --signed "$url/site.git" :refs/tags/v3
+ga branch -q back main~2
+exits "no step back" 1 vcs.not_fast_forward ga push -f --signed "$url/site.git" back:main
+exits "git itself asks to fetch first" 1 "non-fast-forward|fetch first" ga push --signed "$url/site.git" back:main
+mb repo set site --rewind yes >/dev/null
+t "a step back, where it is allowed" ga push -q -f --signed "$url/site.git" back:main
+ga push -q --signed "$url/site.git" main
+mb repo set site --rewind no >/dev/null
+
+section "who may push"
+exits "a contributor may not move a branch" 1 vcs.forbidden gb push --signed "$url/site.git" main:refs/heads/bobs
+ga checkout -q -b proposal
+commit proposed
+exits "but propose" 0 "proposal 1 to main: refs/proposals/1" gb push --signed "$url/site.git" HEAD:refs/for/main
+is "it is there" "$(ref_of refs/proposals/1)" "$(git rev-parse HEAD)"
+t "and a maintainer fetches it by its id" ga -C "$work/clone2" fetch -q "$url/site.git" "$(git rev-parse HEAD)"
+is "proposals are not advertised" "$(ga ls-remote "$url/site.git" | grep -c proposals)" 0
+exits "a proposal for no branch" 1 vcs.branch_unknown gb push --signed "$url/site.git" HEAD:refs/for/nobody
+exits "unsigned is refused" 1 vcs.unsigned gb push "$url/site.git" HEAD:refs/for/main
+exits "unsigned to a branch" 1 "vcs.(forbidden|unsigned)" gb push "$url/site.git" HEAD:refs/heads/x
+mb repo set site --unsigned yes >/dev/null
+commit again
+t "unsigned is allowed, where it is" gb push -q "$url/site.git" HEAD:refs/for/main
+exits "unsigned to a branch, still not" 1 "vcs.(forbidden|unsigned)" gb push "$url/site.git" HEAD:refs/heads/x
+ga checkout -q main
+
+section "certificates"
+: >"$work/nothing"
+tip=$(git rev-parse main)
+commit four
+new=$(git rev-parse main)
+pack_of . "$new" "^$tip" >"$work/four.pack"
+now=$(date +%s)
+move="$tip $new refs/heads/main"
+use_nonce=$(fresh_nonce site | sed -E "s/-[0-9]{10}-/-$((now - 3700))-/") \
+    signed_push "a stale nonce" "ng refs/heads/main vcs.nonce_stale" "$alice" site "$work/four.pack" "$move"
+use_nonce=$(fresh_nonce site | sed -E "s/-[0-9]{10}-/-$((now + 3700))-/") \
+    signed_push "a nonce of tomorrow" "ng refs/heads/main vcs.nonce_stale" "$alice" site "$work/four.pack" "$move"
+use_nonce=$(fresh_nonce other) \
+    signed_push "another repository's nonce" "vcs.nonce_foreign" "$alice" site "$work/four.pack" "$move"
+pushee=$url/other.git \
+    signed_push "another repository's pushee" "vcs.pushee" "$alice" site "$work/four.pack" "$move"
+pushee=http://$(printf 'a%.0s' {1..56}).onion/site.git \
+    signed_push "another onion's pushee" "vcs.pushee" "$alice" site "$work/four.pack" "$move"
+zone=+0200 signed_push "a time zone" "vcs.zone" "$alice" site "$work/four.pack" "$move"
+namespace=file signed_push "another namespace" "vcs.certificate|sshsig" "$alice" site "$work/four.pack" "$move"
+signed_push "a key without a role" "vcs.forbidden" "$bob" site "$work/four.pack" "$move"
+certificate "$alice" site "$move" >"$work/cert"
+sed "s/^pusher .* 1700000000/pusher x 1700000001/" "$work/cert" >"$work/altered"
+{ signed_head "$work/altered"; cat "$work/four.pack"; } >"$work/body"
+crafted "an altered certificate" "vcs.certificate|sshsig" site "$work/body"
+{ signed_head "$work/cert"; cat "$work/four.pack"; } >"$work/body"
+crafted "a certificate of one repository sent to another" "vcs.(pushee|nonce_foreign)" other "$work/body"
+is "nothing moved" "$(ref_of refs/heads/main)" "$tip"
+crafted "as it was meant" "ok refs/heads/main" site "$work/body"
+is "it moved" "$(ref_of refs/heads/main)" "$new"
+crafted "replayed" "vcs.nonce_used" site "$work/body"
+is "nothing moved" "$(ref_of refs/heads/main)" "$new"
+tip=$new
+
+finish
