@@ -15,13 +15,11 @@
 #include "config.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -421,12 +419,6 @@ static pid_t start_theirs(const char *folder, pid_t *fcgi)
     free(address);
     mb_buf_clear(&out);
     return nginx;
-}
-
-static void end(pid_t pid)
-{
-    kill(pid, SIGTERM);
-    waitpid(pid, NULL, 0);
 }
 
 int main(int argc, char **argv)

@@ -81,12 +81,35 @@ double median(double *values, size_t count)
 
 /* --- The process. --- */
 
+static pid_t spawned[16];
+
+/* With what they forked: fcgiwrap's workers outlive it. */
+static void kill_groups(void)
+{
+    for (size_t i = 0; i < sizeof spawned / sizeof *spawned; i++)
+        if (spawned[i] > 0)
+            kill(-spawned[i], SIGKILL);
+}
+
+void end(pid_t pid)
+{
+    kill(-pid, SIGTERM);
+    waitpid(pid, NULL, 0);
+}
+
 pid_t spawn(const char *log, const char *const argv[])
 {
     pid_t pid = fork();
     must(pid >= 0, "fork");
-    if (pid > 0)
+    if (pid > 0) {
+        static size_t next;
+        if (next == 0)
+            atexit(kill_groups);
+        spawned[next++ % (sizeof spawned / sizeof *spawned)] = pid;
+        setpgid(pid, pid);
         return pid;
+    }
+    setpgid(0, 0);
     int fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600);
     if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
         _exit(126);

@@ -39,6 +39,7 @@ int try_connect(const char *path);                   /* to a Unix socket; -1 */
 char *path_in(const char *folder, const char *name); /* owned */
 /* Run argv, whose output goes to the file log; killed when the benchmark ends. */
 pid_t spawn(const char *log, const char *const argv[]);
+void end(pid_t pid); /* it, and what it forked */
 
 /* Megabytes resident: now, and the most since daemon_forget_peak(). */
 double daemon_resident(const struct daemon *d);
