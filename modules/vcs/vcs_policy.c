@@ -16,7 +16,7 @@ static bool next_line(struct mb_bytes raw, size_t *at, struct line *line)
     const char *start = (const char *)raw.data + *at;
     const char *end = memchr(start, '\n', raw.len - *at);
     *line = (struct line){start, end != NULL ? (size_t)(end - start) : raw.len - *at};
-    *at += line->len + 1;
+    *at += line->len + (end != NULL);
     return true;
 }
 
@@ -26,19 +26,24 @@ static bool begins(const struct line *line, const char *text)
     return line->len >= n && memcmp(line->text, text, n) == 0;
 }
 
+static bool is_signature(const struct line *line)
+{
+    return begins(line, "gpgsig ") || begins(line, "gpgsig-sha256 ");
+}
+
 /* "author NAME <EMAIL> SECONDS ZONE" */
 static const char *check_person(const struct line *line, const char *name)
 {
-    const char *open = memchr(line->text, '<', line->len), *close = NULL, *space = NULL;
-    for (size_t i = 0; i < line->len; i++) {
-        if (line->text[i] == '>')
-            close = line->text + i;
-        if (line->text[i] == ' ')
-            space = line->text + i;
-    }
-    if (open == NULL || close == NULL || close < open || space == NULL || space < close)
+    const char *end = line->text + line->len, *open = memchr(line->text, '<', line->len);
+    const char *close = open != NULL ? memchr(open, '>', (size_t)(end - open)) : NULL;
+    if (close == NULL || end - close < 3 || close[1] != ' ')
         return "a person's line is malformed";
-    if ((size_t)(line->text + line->len - space) != 6 || memcmp(space, " +0000", 6) != 0)
+    const char *zone = close + 2;
+    while (zone < end && *zone >= '0' && *zone <= '9')
+        zone++;
+    if (zone == close + 2 || zone == end || *zone != ' ')
+        return "a person's line is malformed";
+    if (end - zone != 6 || memcmp(zone, " +0000", 6) != 0)
         return "a time zone other than +0000";
     if (!mb_is_pseudonym(open + 1, (size_t)(close - open - 1), name))
         return "an e-mail address that is no pseudonym's";
@@ -68,7 +73,7 @@ static const char *check_commit(struct mb_bytes raw, const char *name,
     const char *wrong = NULL;
     while (wrong == NULL && next_line(raw, &at, &line) && line.len > 0) {
         bool continued = line.text[0] == ' ';
-        bool starts = begins(&line, "gpgsig ") || begins(&line, "gpgsig-sha256 ");
+        bool starts = is_signature(&line);
         if (starts || (continued && in_signature)) {
             size_t skip = starts ? strcspn(line.text, " ") + 1 : 1;
             mb_buf_add(&armour, line.text + skip, line.len - skip);
@@ -107,6 +112,8 @@ static const char *check_tag(struct mb_bytes raw, const char *name,
             if (wrong != NULL)
                 return wrong;
         }
+        if (!body && is_signature(&line))
+            return "a signature by another key than the push's";
         body = body || line.len == 0;
         if (body && begins(&line, "-----BEGIN ")) {
             struct mb_bytes armour = mb_bytes(raw.data + start, raw.len - start);

@@ -83,10 +83,12 @@ static void take_out(struct vcs_refs *r, size_t i)
 
 void vcs_refs_set(struct vcs_refs *r, const char *ref, const char *id)
 {
-    size_t len = strlen(ref), i = seek(r, ref, len);
-    bool there = i < r->count && compare(r, i, ref, len) == 0;
     if (is_hidden(ref))
         return;
+    if (id != NULL)
+        r->id_len = strlen(id); /* the same for all refs of a repository */
+    size_t len = strlen(ref), i = seek(r, ref, len);
+    bool there = i < r->count && compare(r, i, ref, len) == 0;
     if (there && id != NULL) {
         memcpy(r->lines.data + r->at[i] + 4, id, r->id_len);
     } else if (there) {
@@ -107,9 +109,7 @@ struct building {
 static int add(void *arg, const char *key, const json_t *value)
 {
     struct building *b = arg;
-    const char *id = json_string_value(value);
-    b->refs->id_len = strlen(id);
-    vcs_refs_set(b->refs, key + b->skip, id);
+    vcs_refs_set(b->refs, key + b->skip, json_string_value(value));
     return 0;
 }
 

@@ -15,17 +15,20 @@ static bool begins(const char *line, size_t len, const char *with)
 /* "author NAME <EMAIL> SECONDS ZONE": the seconds stay. */
 static bool scrub_person(const struct scrub *s, const char *line, size_t len, struct mb_buf *out)
 {
-    const char *end = line + len, *open = memchr(line, '<', len), *close = NULL;
+    const char *end = line + len, *open = memchr(line, '<', len), *last = NULL;
+    const char *close = open != NULL ? memchr(open, '>', (size_t)(end - open)) : NULL;
     for (const char *c = line; c < end; c++)
         if (*c == '>')
-            close = c;
-    if (open == NULL || close == NULL || close < open || close + 2 >= end || close[1] != ' ')
+            last = c;
+    if (close == NULL || end - last < 3 || last[1] != ' ')
         return false;
-    const char *seconds = close + 2, *space = memchr(seconds, ' ', (size_t)(end - seconds));
-    if (space == NULL)
+    const char *seconds = last + 2, *space = seconds;
+    while (space < end && *space >= '0' && *space <= '9')
+        space++;
+    if (space == seconds || space == end || *space != ' ')
         return false;
     size_t role = strcspn(line, " ");
-    if (mb_is_pseudonym(open + 1, (size_t)(close - open - 1), s->org_name))
+    if (close == last && mb_is_pseudonym(open + 1, (size_t)(close - open - 1), s->org_name))
         mb_buf_add(out, line, (size_t)(close - line) + 1);
     else
         mb_buf_addf(out, "%.*s %s <%s>", (int)role, line, s->name, s->email);
