@@ -146,6 +146,30 @@ command_text() {
         "$(fingerprint "$1.pub")" "$2" "${6:-$(nonce)}" "${4:-$(($(date +%s) + 7200))}" "$3"
 }
 
+# The private Tor network of the environment, or one of our own.
+use_network() {
+    command -v tor >/dev/null || { echo 'tor is missing: apt-get install tor'; exit 1; }
+    if [ -z "${MAGICBIZ_TESTNET-}" ] || ! "$top/contrib/testnet" status "$MAGICBIZ_TESTNET" >/dev/null 2>&1; then
+        network=$work/net
+        timeout 200 "$top/contrib/testnet" up "$network" 2>"$work/net.err" || { cat "$work/net.err"; exit 1; }
+        eval "$("$top/contrib/testnet" env "$network")"
+    else
+        eval "$("$top/contrib/testnet" env "$MAGICBIZ_TESTNET")"
+    fi
+    export MAGICBIZ_TESTNET MAGICBIZ_TORRC MAGICBIZ_SOCKS
+}
+health() { curl -s -m 10 --unix-socket "$1/run/operator.sock" http://x/v1/health; }
+# reachable DATA: all its onion services, as the daemon itself found out
+reachable() { [ "$(health "$1" | jq '.tor.onions | length > 0 and all(.reachable)')" = true ]; }
+# The tor processes that PID started.
+tors_of() {
+    local s
+    for s in /proc/[0-9]*/status; do
+        awk -v parent="$1" '$1 == "Name:" { name = $2 } $1 == "Pid:" { pid = $2 }
+            $1 == "PPid:" && $2 == parent && name == "tor" { print pid }' "$s" 2>/dev/null
+    done
+}
+
 clean_up() {
     local n
     for n in "${!pids[@]}"; do stop "$n" KILL; done
