@@ -40,7 +40,7 @@ check-integration: all $(check_PROGRAMS)
 check-fresh:
 	$(srcdir)/contrib/fresh
 .PHONY: print-integration-tests check-integration check-fresh
-integration_tests += tests/integration/daemon.sh tests/integration/durable.sh tests/integration/quickstart.sh tests/integration/org.sh
+integration_tests += tests/integration/daemon.sh tests/integration/durable.sh tests/integration/quickstart.sh tests/integration/org.sh tests/integration/leak.sh
 EXTRA_DIST += $(integration_tests) tests/integration/lib.sh
 
 EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/lint/purity.sanitizers \
