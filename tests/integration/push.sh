@@ -217,4 +217,160 @@ crafted "replayed" "vcs.nonce_used" site "$work/body"
 is "nothing moved" "$(ref_of refs/heads/main)" "$new"
 tip=$new
 
+section "heads that no git sends"
+: >"$work/nothing"
+make_branch="$zero $tip refs/heads/fresh"
+for name in 'refs/heads/a..b' 'refs/heads/a.lock' $'refs/heads/a\x01b' 'refs/heads/../../x' 'refs/heads/.a' \
+    'refs/heads/a b' 'refs/heads/a/' 'refs/heads//a' 'refs/heads/a~1' 'refs/heads/@{x}' 'HEAD' 'main' $'refs/heads/\xff'; do
+    unsigned_head "$zero $tip $name" >"$work/body"
+    crafted "the ref $(printf %q "$name")" '"code":"vcs.head"' site "$work/body"
+done
+signed_push "a namespace of the server's own" "ng refs/proposals/9 vcs.ref" "$alice" site "$work/nothing" \
+    "$zero $tip refs/proposals/9"
+signed_push "a case twin" "vcs.ref_twin" "$alice" site "$work/nothing" "$zero $tip refs/heads/MAIN"
+signed_push "a ref below a ref" "vcs.ref_twin" "$alice" site "$work/nothing" "$zero $tip refs/heads/main/x"
+printf zzzz >"$work/body"
+crafted "no pkt-line" '"code":"vcs.head"' site "$work/body"
+printf 0003 >"$work/body"
+crafted "a pkt-line of a length that there is not" '"code":"vcs.head"' site "$work/body"
+unsigned_head "$make_branch" "$make_branch" >"$work/body"
+crafted "a ref twice" '"code":"vcs.head"' site "$work/body"
+unsigned_head "$zero" >"$work/body"
+crafted "no command" '"code":"vcs.head"' site "$work/body"
+certificate "$alice" site "$make_branch" >"$work/cert"
+signed_head "$work/cert" | head -c 300 >"$work/body"
+crafted "an end inside the certificate" '"code":"vcs.head"' site "$work/body"
+format=sha256 signed_push "another object format" "vcs.object_format" "$alice" site "$work/nothing" "$make_branch"
+exits "a repository of sha256" 1 "vcs.object_format|sha1" mb repo create long --maintainer "$me" --object-format sha256
+signed_push "a tip that is not there" "vcs.missing" "$alice" site "$work/nothing" \
+    "$zero 1234567890123456789012345678901234567890 refs/heads/fresh"
+signed_push "a tree as a branch" "vcs.not_commit" "$alice" site "$work/nothing" \
+    "$zero $(git rev-parse main^{tree}) refs/heads/fresh"
+signed_push "a ref that has moved" "vcs.ref_moved" "$alice" site "$work/nothing" \
+    "$(git rev-parse main~2) $tip refs/heads/main"
+signed_push "two refs, one of them wrong: none is made" "ng refs/heads/fresh vcs.ref_moved" "$alice" site \
+    "$work/nothing" "$make_branch" "$(git rev-parse main~2) $tip refs/heads/main"
+is "nothing of all this is there" "$(ref_of refs/heads/fresh)$(ref_of refs/heads/main)" "$tip"
+
+section "packs that no git sends"
+commit five
+new=$(git rev-parse main)
+move="$tip $new refs/heads/main"
+pack_of . "$new" "^$tip" >"$work/five.pack"
+size=$(stat -c %s "$work/five.pack")
+{ head -c $((size / 2)) "$work/five.pack"; printf XXXX; tail -c +$((size / 2 + 5)) "$work/five.pack"; } >"$work/bad.pack"
+signed_push "a pack with altered bytes" "vcs.pack" "$alice" site "$work/bad.pack" "$move"
+head -c $((size - 30)) "$work/five.pack" >"$work/bad.pack"
+signed_push "a pack cut short" "vcs.pack" "$alice" site "$work/bad.pack" "$move"
+printf 'no pack at all, but some bytes' >"$work/bad.pack"
+signed_push "something else" "vcs.pack" "$alice" site "$work/bad.pack" "$move"
+cp "$work/five.pack" "$work/bad.pack"
+echo more >>"$work/bad.pack"
+signed_push "bytes behind the pack" "vcs.pack" "$alice" site "$work/bad.pack" "$move"
+git rev-parse "$new" | git pack-objects -q --stdout >"$work/bad.pack"
+signed_push "a commit without its tree" "vcs.(missing|pack)" "$alice" site "$work/bad.pack" "$move"
+git init -q "$work/thin" # a delta whose base nobody has
+seq 1 20000 >"$work/thin/f"
+base=$(git -C "$work/thin" hash-object -w f)
+echo end >>"$work/thin/f"
+blob=$(git -C "$work/thin" hash-object -w f)
+tree=$(printf '100644 blob %s\tf\n' "$blob" | git -C "$work/thin" mktree)
+older=$(cd "$work/thin" && ga commit-tree -m base "$(printf '100644 blob %s\tf\n' "$base" | git mktree)" </dev/null)
+lost=$(cd "$work/thin" && ga commit-tree -p "$older" -m lost "$tree" </dev/null)
+printf '%s\n^%s\n' "$lost" "$older" | git -C "$work/thin" pack-objects -q --stdout --thin --revs >"$work/bad.pack"
+signed_push "a base that is missing" "vcs.pack" "$alice" site "$work/bad.pack" "$zero $lost refs/heads/lost"
+mb repo set site --object-bytes 1000000 --pack-bytes 3000000 >/dev/null
+git init -q "$work/bomb"
+head -c 60000000 /dev/zero >"$work/bomb/f"
+(cd "$work/bomb" && ga add f && ga commit -q -m bomb)
+bomb=$(git -C "$work/bomb" rev-parse HEAD)
+pack_of "$work/bomb" "$bomb" >"$work/bad.pack"
+signed_push "60 MB in a pack of $(stat -c %s "$work/bad.pack") bytes" "vcs.object_large" "$alice" site "$work/bad.pack" \
+    "$zero $bomb refs/heads/bomb"
+head -c 1500000 /dev/urandom >"$work/bomb/f"
+(cd "$work/bomb" && ga commit -q -a --amend -m large)
+exits "an object over the limit, by git" 1 vcs.object_large ga -C "$work/bomb" push --signed "$url/site.git" HEAD:refs/heads/bomb
+for i in 1 2 3 4; do head -c 900000 /dev/urandom >"$work/bomb/f$i"; done
+(cd "$work/bomb" && ga rm -q f && ga add . && ga commit -q --amend -m many)
+exits "a pack over the limit, by git" 1 vcs.pack_large ga -C "$work/bomb" push --signed "$url/site.git" HEAD:refs/heads/bomb
+mb repo set site --object-bytes 134217728 --pack-bytes 536870912 >/dev/null
+rm -rf "$work/bomb" "$work/thin"
+is "nothing of all this is there" "$(ref_of refs/heads/bomb)$(ref_of refs/heads/lost)$(ref_of refs/heads/main)" "$tip"
+is "no quarantine is left" "$(find "$data/vcs/incoming" -name 'tmp-*' 2>/dev/null | wc -l)" 0
+t "as it was meant" ga push -q --signed "$url/site.git" main
+ga clone -q --depth 1 "$url/site.git" "$work/shallow"
+(cd "$work/shallow" && commit shallow)
+exits "a push from a shallow clone" 1 vcs.shallow ga -C "$work/shallow" push --signed origin main
+tip=$(git rev-parse main)
+
+section "metadata"
+refused_meta() { # NAME WORDS COMMAND…: a commit or tag made by COMMAND in a fresh branch
+    local name=$1 words=$2
+    shift 2
+    git checkout -q --detach main
+    "$@" >/dev/null 2>&1
+    exits "$name" 1 "$words" ga push --signed "$url/site.git" "${what-HEAD}:${where-refs/heads/meta}"
+    if grep -q vcs.metadata "$work/t.out" && grep -q 'magicbiz repo scrub' "$work/t.out"; then
+        ok 0 "with its id, and the command that repairs it"
+    else
+        ok 1 "with its id, and the command that repairs it" "$work/t.out"
+    fi
+}
+plain() { # ZONE AUTHOR-MAIL COMMITTER-MAIL OPTIONS…
+    local zone=$1 author=$2 committer=$3
+    shift 3
+    GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=$author GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=$committer \
+        GIT_AUTHOR_DATE="1700000000 $zone" GIT_COMMITTER_DATE="1700000000 $zone" \
+        git -c gpg.format=ssh -c "user.signingKey=${signer-$bob.pub}" "$@"
+}
+refused_meta "a time zone" "a time zone other than" plain +0100 a@acme.invalid a@acme.invalid commit --allow-empty -m x
+refused_meta "an author's address" "an e-mail address" plain +0000 me@example.org a@acme.invalid commit --allow-empty -m x
+refused_meta "a committer's address" "an e-mail address" plain +0000 a@acme.invalid me@example.org commit --allow-empty -m x
+refused_meta "another organisation's pseudonym" "an e-mail address" plain +0000 a@other.invalid a@acme.invalid commit --allow-empty -m x
+refused_meta "a signature by another key" "a signature by another key" plain +0000 a@acme.invalid a@acme.invalid commit --allow-empty -S -m x
+what=refs/tags/told where=refs/tags/told refused_meta "a tagger's address" "an e-mail address" \
+    plain +0000 a@acme.invalid me@example.org tag -f -m x told
+what=refs/tags/told where=refs/tags/told refused_meta "a tagger's time zone" "a time zone" \
+    plain +0200 a@acme.invalid a@acme.invalid tag -f -m x told
+what=refs/tags/told where=refs/tags/told refused_meta "a tag signed by another key" "a signature by another key" \
+    plain +0000 a@acme.invalid a@acme.invalid tag -f -s -m x told
+git tag -d told >/dev/null
+git checkout -q --detach main
+signer=$alice.pub plain +0000 a@acme.invalid a@acme.invalid commit -q --allow-empty -S -m own
+t "a signature by the key that pushes" ga push -q --signed "$url/site.git" HEAD:refs/heads/own
+git checkout -q main
+
+section "a working copy that tells nothing"
+start recorder "$relay" --record "$work/record" "$data/run/public.sock"
+wait_until 5 test -s "$work/recorder.out"
+quiet=127.0.0.1:$(cat "$work/recorder.out")
+teller() {
+    as carol env TZ=America/Caracas LANG=es_VE.UTF-8 LANGUAGE=es_VE LC_ALL= USER=carolina LOGNAME=carolina \
+        EMAIL=carolina@example.org MAGICBIZ_SOCKS="$quiet" http_proxy=http://proxy.example.org:1 "$@"
+}
+teller magicbiz id new >/dev/null
+teller magicbiz org join acme "$join" >/dev/null
+mb repo create tale --maintainer "$(fingerprint "$(key_of carol).pub")" >/dev/null
+cd "$work/carol" || exit 1
+teller git init -q -b main tale
+cd tale || exit 1
+teller git -c user.name=Carolina -c user.email=carolina@example.org commit -q --allow-empty -m "told too much"
+t "repo setup" teller magicbiz repo setup --repo tale
+exits "the first commit is refused" 1 vcs.metadata teller git push origin main
+t "repo scrub" teller magicbiz repo scrub
+is "it is repaired" "$(git log -1 --format='%ae %ai' main | sed 's/ .* / /')" "key-$(git config user.name | cut -c 5-)@acme.invalid +0000"
+teller git commit -q --allow-empty -m "the hook"
+is "the hook scrubs the next one" "$(git log -1 --format='%ai %ci' | grep -o '[+-][0-9]*$')" "+0000"
+t "git push to magicbiz://" teller git push -q origin main
+MB_TIMEOUT=100 t "git clone of magicbiz://" teller git clone -q magicbiz://acme/tale "$work/carol/again"
+is "it is the same" "$(git -C "$work/carol/again" rev-parse HEAD)" "$(git rev-parse main)"
+leaks() { # what was sent in the clear
+    grep -aiwE "carolina|example.org|caracas|es_VE|es-VE|$(hostname)|git/2\.[0-9]|-0400|accept-language|session-id|$(id -un)@" "$work/record"
+}
+is "nothing of her machine was sent" "$(leaks | head -c 300)" ""
+is "nor another version than git/2" "$(grep -acE 'git/[0-9]+\.[0-9]' "$work/record")" 0
+is "nor another time zone" "$(grep -aE '^([0-9a-f]{4})?pusher ' "$work/record" | grep -vc '+0000$')" 0
+stop recorder
+cd "$copy" || exit 1
+
 finish
