@@ -88,7 +88,7 @@ bool cli_name_valid(const char *name); /* of an identity or an organisation, as 
 int cli_sign(const struct cli_identity *id, const char *name_space, struct mb_bytes message,
              struct mb_buf *signature, struct mb_error *error);
 
-/* --- Organisations (org.c): pins in CONFIG/orgs, what was seen in STATE --- */
+/* --- Organisations (pin.c, org.c): pins in CONFIG/orgs, what was seen in STATE --- */
 
 struct cli_pin {
     char *name; /* petname */

@@ -4,3 +4,4 @@ libmagicbiz_la_SOURCES += \
 	src/host/host.c src/host/host.h \
 	src/host/modules.c src/host/modules.h
 unit_tests += tests/unit/test_config
+fuzz_targets += tests/fuzz/fuzz_config
