@@ -310,7 +310,16 @@ static int repo_clone(struct cli *c, struct mb_error *error)
         return rc;
     char *url = strchr(name, '/') != NULL ? mb_asprintf("magicbiz://%s", name)
                                           : mb_asprintf("magicbiz://%s/%s", org, name);
-    const char *argv[] = {"git", "clone", url, c->arg_count > 1 ? c->args[1] : NULL, NULL};
+    /* Without an identity git asks the resolver for this machine's name, for its reflog's sake. */
+    const char *argv[] = {"git",
+                          "-c",
+                          "user.name=anonymous",
+                          "-c",
+                          "user.email=anonymous@invalid",
+                          "clone",
+                          url,
+                          c->arg_count > 1 ? c->args[1] : NULL,
+                          NULL};
     rc = cli_run(argv, mb_bytes(NULL, 0), NULL, error);
     if (rc > 0)
         rc = mb_fail(error, rc == 4 ? MB_EPROOF : MB_EIO, "git", "git clone %s failed", url);
@@ -326,5 +335,8 @@ const struct cli_command cmd_repo_clone = {
     .min_args = 1,
     .max_args = 2,
     .summary = "git clone magicbiz://ORG/NAME",
+    .help =
+        "Where neither user.name and user.email nor the environment say who you are, git clone\n"
+        "itself asks the resolver for this machine's name; this command keeps it from that.",
     .run = repo_clone,
 };
