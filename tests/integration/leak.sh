@@ -83,7 +83,9 @@ mb repo setup --repo site >/dev/null
 git commit -q -m one
 t 'push' traced push timeout 120 env TZ=UTC git -c http.proxy="socks5h://$MAGICBIZ_SOCKS" push --signed "http://$onion/site.git" main
 cd "$work" || exit 1
-t 'clone magicbiz://' traced clone timeout 180 git clone -q magicbiz://acme/site "$work/cloned"
+t 'repo clone' traced clone timeout 180 magicbiz repo clone site "$work/cloned"
+# Where git does not know its user, it asks the resolver for the machine's name by itself.
+t 'git clone magicbiz://' traced gitclone timeout 180 git -c user.name=x -c user.email=x@invalid clone -q magicbiz://acme/site "$work/cloned2"
 t 'audit' traced audit timeout 60 magicbiz audit --full
 stop node
 is 'the daemon stops' $? 0
@@ -93,7 +95,7 @@ for f in "$work"/daemon.[0-9]*; do mv "$f" "$work/daemon.d/t.${f##*.}"; done
 
 section 'system calls'
 traced direct curl -s -m 2 http://127.0.0.1:1/
-traced lookup getent hosts localhost
+traced lookup getent hosts localhost >/dev/null
 sleep 0.5
 for name in direct lookup; do
     perl "$work/judge.pl" "$work/$name" "$MAGICBIZ_SOCKS" | grep -qE 'connect|look-up'
@@ -105,14 +107,14 @@ is 'where git was among them' "$(cat "$work"/daemon.d/t.* | grep -cE '^execve\("
 for name in join send create audit; do
     clean "magicbiz: to Tor's SOCKS port only: $name" $name "$MAGICBIZ_SOCKS"
 done
-for name in push clone; do
+for name in push clone gitclone; do
     clean "git: to Tor's SOCKS port only: $name" $name "$MAGICBIZ_SOCKS"
 done
 
 section 'fail closed'
 dead=127.0.0.1:1
 exits 'Tor is dead: status 3' 3 . traced dead timeout 30 magicbiz get org/name --socks $dead
-exits 'Tor is dead: git clone fails' 128 . traced deadgit env MAGICBIZ_SOCKS=$dead timeout 60 git clone -q magicbiz://acme/site "$work/none"
+exits 'Tor is dead: git clone fails' 128 . traced deadgit env MAGICBIZ_SOCKS=$dead timeout 60 git -c user.name=x -c user.email=x@invalid clone -q magicbiz://acme/site "$work/none"
 sleep 0.5
 clean 'and nothing else was tried' dead $dead
 clean 'nor by git' deadgit $dead
