@@ -63,7 +63,9 @@ tests_bench_filler_la_SOURCES = tests/bench/filler.c tests/bench/filler.h
 tests_bench_filler_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 tests_bench_filler_la_LIBADD = libmagicbiz.la $(JANSSON_LIBS)
 EXTRA_PROGRAMS = $(bench_programs)
-bench: all $(bench_programs) tests/bench/filler.la
+bench: all $(bench_programs) tests/bench/filler.la tests/integration/relay
 	@for b in $(bench_programs); do ./$$b || exit 1; done
+	@srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' $(srcdir)/tests/bench/clone-tor.sh
+EXTRA_DIST += tests/bench/clone-tor.sh
 .PHONY: bench
 CLEANFILES += $(bench_programs)

@@ -68,9 +68,27 @@ struct vcs_open *vcs_repos_open(struct vcs *v, const char *name)
 
 /* --- Making one --- */
 
+static bool holds_text(const char *path, const char *text)
+{
+    size_t len = strlen(text);
+    char *have = mb_alloc(len + 1);
+    FILE *file = fopen(path, "re");
+    bool same =
+        file != NULL && fread(have, 1, len + 1, file) == len && memcmp(have, text, len) == 0;
+    if (file != NULL)
+        fclose(file);
+    free(have);
+    return same;
+}
+
 static int write_text(const char *dir, const char *name, const char *text)
 {
     char *path = mb_asprintf("%s/%s", dir, name), *fresh = mb_asprintf("%s.new", path);
+    if (holds_text(path, text)) {
+        free(path);
+        free(fresh);
+        return 0;
+    }
     FILE *file = fopen(fresh, "we");
     int rc = file == NULL ? -1 : 0;
     if (file != NULL && (fputs(text, file) < 0 || fflush(file) != 0 || fsync(fileno(file)) != 0))
