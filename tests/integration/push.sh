@@ -373,4 +373,77 @@ is "nor another time zone" "$(grep -aE '^([0-9a-f]{4})?pusher ' "$work/record" |
 stop recorder
 cd "$copy" || exit 1
 
+section "two at once"
+git branch -q -f left main
+git branch -q -f right main
+for side in left right; do
+    git checkout -q $side
+    commit $side
+done
+git checkout -q main
+won=0 lost=0
+for round in 1 2 3; do
+    gone=$(ref_of refs/heads/raced)
+    for side in left right; do
+        certificate "$alice" site "${gone:-$zero} $(git rev-parse $side) refs/heads/raced-$round" >"$work/$side.cert"
+        { signed_head "$work/$side.cert"; pack_of . $side ^main; } >"$work/$side.body"
+    done
+    deliver site <"$work/left.body" >"$work/left.said" &
+    left=$!
+    deliver site <"$work/right.body" >"$work/right.said"
+    wait $left
+    won=$((won + $(cat "$work/left.said" "$work/right.said" | grep -c "ok refs/heads/raced-$round")))
+    lost=$((lost + $(cat "$work/left.said" "$work/right.said" | grep -c "ng refs/heads/raced-$round vcs.ref_moved")))
+done
+is "three races for one ref have three winners" "$won $lost" "3 3"
+
+section "kill -9 within a push"
+sound() { # the daemon's disk agrees with the state; nothing is half there
+    local at refs
+    git -C "$data/vcs/site.git" fsck --connectivity-only --no-dangling >"$work/fsck" 2>&1 || return 1
+    [ -z "$(find "$data/vcs" -name 'tmp-*' -prune -print)" ] || return 1
+    at=$(get "/v1/state?key=vcs%2Fref%2Fsite%2Frefs%2Fheads%2Fkilled" | jq -r '.value // empty')
+    refs=$(ref_of refs/heads/killed)
+    [ "$at" = "$refs" ] || { echo "state $at disk $refs" >>"$work/fsck"; return 1; }
+}
+git checkout -q -b killed main
+ga push -q --signed "$url/site.git" killed
+head -c 3000000 /dev/urandom >big0
+ga add . && ga commit -q -m warm
+t0=$(date +%s%N)
+ga push -q --signed "$url/site.git" killed
+took=$((($(date +%s%N) - t0) / 1000000))
+kills=0 told=0 kept=0 whole=0
+for i in $(seq 1 14); do
+    old=$(ref_of refs/heads/killed)
+    git reset -q --hard "$old"
+    head -c 3000000 /dev/urandom >"big$i"
+    ga add . && ga commit -q -m "kill $i"
+    new=$(git rev-parse HEAD)
+    ga push --porcelain --signed "$url/site.git" killed >"$work/killed.said" 2>&1 &
+    pushing=$!
+    delay=$((took * i / 7))
+    sleep "$(printf '%d.%03d' $((delay / 1000)) $((delay % 1000)))"
+    stop daemon KILL
+    wait $pushing
+    acknowledged=$?
+    kills=$((kills + 1))
+    start_daemon daemon "$data" || break
+    is_now=$(ref_of refs/heads/killed)
+    if [ $acknowledged = 0 ]; then
+        told=$((told + 1))
+        [ "$is_now" = "$new" ] && kept=$((kept + 1))
+    fi
+    if { [ "$is_now" = "$old" ] || [ "$is_now" = "$new" ]; } && sound; then
+        whole=$((whole + 1))
+    else
+        cat "$work/fsck"
+    fi
+done
+is "$kills kills between 0 and $((took * 2)) ms, $told of them after the answer: nothing told is lost" "$kept" "$told"
+is "and nothing is half there" "$whole" 14
+t "a clone after that" ga clone -q "$url/site.git" "$work/after"
+t "audit --full holds" mb audit --full
+git checkout -q main
+
 finish
