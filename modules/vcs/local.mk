@@ -13,7 +13,7 @@ modules_vcs_la_LIBADD = modules/vcs/libvcs.la libmagicbiz.la $(GIT2_LIBS) $(JANS
 noinst_LTLIBRARIES += modules/vcs/libvcs.la
 modules_vcs_libvcs_la_SOURCES = \
 	modules/vcs/vcs.h \
-	modules/vcs/vcs_apply.c \
+	modules/vcs/vcs_apply.c modules/vcs/vcs_push_apply.c modules/vcs/vcs_state.h \
 	modules/vcs/vcs_head.c modules/vcs/vcs_head.h \
 	modules/vcs/vcs_pktline.c modules/vcs/vcs_pktline.h \
 	modules/vcs/vcs_policy.c modules/vcs/vcs_policy.h \
