@@ -42,10 +42,6 @@ peak_below() { # NAME MIB
 serve() { # DATA: the daemon, and the relay in front of it
     start_daemon daemon "$1"
 }
-start_relay() { # NAME SOCKET [OPTIONS…]: prints its port
-    start "$1" "$relay" "${@:3}" "$2"
-    wait_until 5 test -s "$work/$1.out" && cat "$work/$1.out"
-}
 
 # --- Pushes byte by byte ---
 
@@ -113,7 +109,9 @@ found "$data"
 serve "$data" || exit 1
 onion=$(jq -r .onion "$data.json")
 join=$(jq -r .join "$data.json")
-port=$(start_relay relay "$data/run/public.sock")
+start relay "$relay" "$data/run/public.sock"
+wait_until 5 test -s "$work/relay.out"
+port=$(cat "$work/relay.out")
 MAGICBIZ_SOCKS=127.0.0.1:$port
 MAGICBIZ_SOCKET=$data/run/public.sock
 export MAGICBIZ_SOCKS
