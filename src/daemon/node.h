@@ -84,6 +84,9 @@ void sequence_submit_envelope(struct sequence *s, struct mb_envelope *envelope_t
                               sequence_done *done, void *arg);
 /* No more submissions; done(arg) when nothing is under way. */
 void sequence_drain(struct sequence *s, void (*done)(void *arg), void *arg);
+/* Refuse what waits; where the log is closed, also what was on its way to the disk. While those who
+ * asked are still there. */
+void sequence_abandon(struct sequence *s, bool log_closed);
 void sequence_report(struct sequence *s, struct mb_report *r);
 /* Apply the value chosen for the next slot: state, archive, checkpoint; in recovery and in work
  * alike. checked: one for each envelope, or NULL to check them here. archived: the block record

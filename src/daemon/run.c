@@ -178,10 +178,12 @@ static void stop_modules(struct node *n)
 static void stop_all(struct node *n)
 {
     onions_stop(n);
+    sequence_abandon(n->sequence, false);
+    mb_wal_close(n->wal);
+    sequence_abandon(n->sequence, true);
     mb_http_server_free(n->public_http);
     mb_http_server_free(n->operator_http);
     stop_modules(n);
-    mb_wal_close(n->wal);
     sequence_free(n->sequence);
     api_free(n->api);
     mb_loop_free(n->loop);

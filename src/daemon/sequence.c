@@ -51,7 +51,8 @@ struct sequence {
     struct node *node;
     struct submission *head, **tail;
     size_t queued, queued_bytes, checking;
-    bool proposing; /* a batch is at the disk */
+    bool proposing; /* a batch is at the disk: */
+    struct batch *at_disk;
     struct mb_timer *tick, *settle, *commit;
     struct settling *settling;
     uint64_t settled_slot;
@@ -76,22 +77,6 @@ struct sequence *sequence_new(struct node *n)
     mb_timer_set(s->tick, TICK_MS);
     mb_timer_set(s->settle, SETTLE_MS);
     return s;
-}
-
-void sequence_free(struct sequence *s)
-{
-    if (s == NULL)
-        return;
-    mb_timer_free(s->tick);
-    mb_timer_free(s->settle);
-    mb_timer_free(s->commit);
-    while (s->head != NULL) {
-        struct submission *next = s->head->next;
-        mb_checked_free(s->head->checked);
-        free(s->head);
-        s->head = next;
-    }
-    free(s);
 }
 
 static void refuse(sequence_done *done, void *arg, const struct mb_checked *checked,
@@ -288,6 +273,47 @@ static void batch_free(struct batch *b)
     free(b);
 }
 
+/* What was taken in and not carried out: it may be in the log, so it is not said to have failed. */
+static void refuse_stopping(struct sequence *s, struct submission *sub)
+{
+    struct mb_error error = {0};
+    mb_fail(&error, MB_EREACH, "limit.stopping", "the replica is stopping: send it again");
+    mb_message_fill(&error, s->node->modules.logics, s->node->modules.count);
+    refuse(sub->done, sub->arg, sub->checked, &error);
+}
+
+void sequence_abandon(struct sequence *s, bool log_closed)
+{
+    struct submission *next;
+    if (s == NULL)
+        return;
+    for (; s->head != NULL; s->head = next) {
+        next = s->head->next;
+        refuse_stopping(s, s->head);
+        mb_checked_free(s->head->checked);
+        free(s->head);
+    }
+    s->tail = &s->head;
+    s->queued = 0;
+    s->queued_bytes = 0;
+    if (log_closed && s->at_disk != NULL) {
+        for (size_t i = 0; i < s->at_disk->count; i++)
+            refuse_stopping(s, s->at_disk->submissions[i]);
+        batch_free(s->at_disk);
+        s->at_disk = NULL;
+    }
+}
+
+void sequence_free(struct sequence *s)
+{
+    if (s == NULL)
+        return;
+    mb_timer_free(s->tick);
+    mb_timer_free(s->settle);
+    mb_timer_free(s->commit);
+    free(s);
+}
+
 static void propose(struct sequence *s, bool even_empty);
 
 static void chosen(void *arg)
@@ -301,8 +327,11 @@ static void chosen(void *arg)
     for (size_t i = 0; i < b->count; i++)
         checked[i] = b->submissions[i]->checked;
     s->proposing = false;
+    s->at_disk = NULL;
     if (node_apply(n, mb_buf_bytes(&b->value), checked, NULL, &o, &error) != 0) {
-        node_fail(n, &error); /* nothing is answered: clients ask again, and the log has it */
+        node_fail(n, &error);
+        for (size_t i = 0; i < b->count; i++)
+            refuse_stopping(s, b->submissions[i]);
     } else {
         s->blocks++;
         s->commands += b->count;
@@ -353,6 +382,7 @@ static void propose(struct sequence *s, bool even_empty)
                     mb_clock_s(), checked, b->count);
     record.payload = mb_buf_bytes(&b->value);
     s->proposing = true;
+    s->at_disk = b;
     mb_wal_append(n->wal, &record, 1, chosen, b);
     free(checked);
 }

@@ -175,7 +175,7 @@ if mount -t tmpfs -o size=48m tmpfs "$mounted" 2>/dev/null; then
     done
     wait_until 10 sh -c "! kill -0 ${pids[small]}"
     ok $? 'it stops' "$work/full.err"
-    t 'and says why' grep -qi 'no space' "$work/small.err"
+    t 'and says why' grep -qiE 'no space|full' "$work/small.err"
     stop small
     rm -f "$mounted"/fill*
     t 'runs again once there is space' start_daemon small "$data"
