@@ -97,6 +97,7 @@ static void clean_environment(const struct remote *r, const char *remote, const 
     set_http(&n, r, "emptyAuth", "false");
     set_config(&n, "credential.helper", "");
     set_config(&n, "protocol.version", "0");
+    set_config(&n, "transfer.advertiseSID", "false");
     char *key = mb_asprintf("remote.%s.proxy", remote);
     set_config(&n, key, proxy);
     free(key);
