@@ -96,7 +96,7 @@ $SIG{PIPE} = 'IGNORE'; alarm($ARGV[1] // 8); local $/; $d = <STDIN>; syswrite(S,
 while (sysread(S, $b, 65536)) { syswrite(STDOUT, $b); }
 PERL
 raw() { perl "$work/raw.pl" "$MAGICBIZ_SOCKET" "${1-8}"; }
-held() { perl -e 'use Socket; socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un($ARGV[0])) or die;
+held() { exec perl -e 'use Socket; socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un($ARGV[0])) or die;
     syswrite(S, "POST /v1/commands HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nhalf"); sleep 300' "$1"; }
 before=$(standing)
 start hang held "$MAGICBIZ_SOCKET"
