@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* What only the operator sees, on a socket of its own: health and metrics. */
 
+#include <string.h>
+
 #include "daemon/api.h"
 
 static json_t *onion_json(const struct mb_onion_status *o)
@@ -21,6 +23,16 @@ static json_t *tor_json(struct node *n)
                      (int)s.restarts, "onions", onions);
 }
 
+/* A warning about tor is worth reading, but the organisation can be served. */
+static bool is_ready(const json_t *alarms)
+{
+    const json_t *alarm;
+    size_t i;
+    json_array_foreach(alarms, i, alarm) if (strcmp(mb_json_get_text(alarm, "code", ""),
+                                                    "tor.warning") != 0) return false;
+    return true;
+}
+
 static void get_health(void *self, struct mb_request *r)
 {
     struct node *n = self;
@@ -30,14 +42,13 @@ static void get_health(void *self, struct mb_request *r)
     mb_report_init(&report);
     node_report(n, &report);
     mb_public_key_fingerprint(&n->key.public_key, fingerprint);
-    json_t *json =
-        json_pack("{s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:O}", "ready",
-                  json_array_size(report.alarms) == 0, "version", PACKAGE_VERSION, "name",
-                  mb_ledger_genesis(n->ledger)->name, "org", mb_ledger_org(n->ledger), "replica",
-                  fingerprint, "slot", (json_int_t)tip->header.slot, "time", (json_int_t)tip->time,
-                  "checkpoint", (json_int_t)tip->checkpoint_slot, "uptime_s",
-                  (json_int_t)((mb_now_ms() - n->started_ms) / 1000), "tor", tor_json(n), "alarms",
-                  report.alarms);
+    json_t *json = json_pack("{s:b, s:s, s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:o, s:O}", "ready",
+                             is_ready(report.alarms), "version", PACKAGE_VERSION, "name",
+                             mb_ledger_genesis(n->ledger)->name, "org", mb_ledger_org(n->ledger),
+                             "replica", fingerprint, "slot", (json_int_t)tip->header.slot, "time",
+                             (json_int_t)tip->time, "checkpoint", (json_int_t)tip->checkpoint_slot,
+                             "uptime_s", (json_int_t)((mb_now_ms() - n->started_ms) / 1000), "tor",
+                             tor_json(n), "alarms", report.alarms);
     mb_report_clear(&report);
     mb_reply_json(r, 200, json);
 }
