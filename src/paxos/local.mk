@@ -1,0 +1,3 @@
+libmagicbiz_la_SOURCES += \
+	src/paxos/message.c src/paxos/paxos.h \
+	$(empty)
