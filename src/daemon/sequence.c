@@ -383,7 +383,8 @@ static void propose(struct sequence *s, bool even_empty)
     record.payload = mb_buf_bytes(&b->value);
     s->proposing = true;
     s->at_disk = b;
-    mb_wal_append(n->wal, &record, 1, chosen, b);
+    bool alone = b->count == 1 && s->queued == 0 && s->checking == 0;
+    mb_wal_append(n->wal, &record, 1, alone, chosen, b);
     free(checked);
 }
 

@@ -28,11 +28,12 @@ struct mb_loop {
     struct event_base *base;
     bool stopping;
 
-    int wake_fd; /* eventfd: posted went from empty to not empty */
+    int wake_fd; /* eventfd: posted went from empty to not empty, while not awake */
     struct event *wake;
 
     pthread_mutex_t lock; /* guards all below but orphans */
     struct tasks posted;
+    bool awake; /* in a callback: what is posted is called right after it */
 
     struct tasks queued;     /* work that has not begun */
     pthread_cond_t arrived;  /* queued grew, or quit was set */

@@ -11,6 +11,8 @@
 
 #include "loop/internal.h"
 
+#define ROUNDS 3
+
 struct mb_timer {
     struct event *event;
     void (*fire)(void *arg);
@@ -83,7 +85,7 @@ struct task *tasks_pop(struct tasks *q)
 
 void loop_post_locked(struct mb_loop *l, struct task *t)
 {
-    bool wake = l->posted.first == NULL;
+    bool wake = l->posted.first == NULL && !l->awake;
     tasks_push(&l->posted, t);
     if (wake)
         must(eventfd_write(l->wake_fd, 1) == 0, "eventfd");
@@ -104,12 +106,33 @@ bool loop_run_posted(struct mb_loop *l)
     return true;
 }
 
+static void begin_callback(struct mb_loop *l)
+{
+    pthread_mutex_lock(&l->lock);
+    l->awake = true;
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* Call what was posted meanwhile, which saves the loop a turn; what comes of that in a few rounds
+ * waits for the next one, in which descriptors have theirs. */
+static void end_callback(struct mb_loop *l)
+{
+    for (int round = 0; round < ROUNDS && loop_run_posted(l); round++) {
+    }
+    pthread_mutex_lock(&l->lock);
+    l->awake = false;
+    if (l->posted.first != NULL)
+        must(eventfd_write(l->wake_fd, 1) == 0, "eventfd");
+    pthread_mutex_unlock(&l->lock);
+}
+
 static void on_wake(evutil_socket_t fd, short what, void *arg)
 {
     (void)what;
     eventfd_t n;
     (void)eventfd_read((int)fd, &n); /* before taking the list: a later post wakes again */
-    loop_run_posted(arg);
+    begin_callback(arg);
+    end_callback(arg);
 }
 
 void mb_loop_post(struct mb_loop *l, void (*fn)(void *arg), void *arg)
@@ -232,7 +255,10 @@ static void on_watch(evutil_socket_t fd, short what, void *arg)
 {
     (void)fd;
     struct mb_watch *w = arg;
+    struct mb_loop *l = w->loop;
+    begin_callback(l);
     w->ready(w->arg, (what & EV_READ ? MB_READ : 0) | (what & EV_WRITE ? MB_WRITE : 0));
+    end_callback(l);
 }
 
 struct mb_watch *mb_watch_new(struct mb_loop *l, int fd, void (*ready)(void *arg, unsigned what),

@@ -89,6 +89,7 @@ int wal_sync(struct mb_wal *w, int fd, struct mb_error *error)
     w->stats.fsync_us_total += took;
     if (took > w->stats.fsync_us_max)
         w->stats.fsync_us_max = took;
+    w->sync_us = (7 * w->sync_us + took) / 8;
     pthread_mutex_unlock(&w->lock);
     return 0;
 }

@@ -47,8 +47,8 @@ struct mb_wal {
     int dir_fd;
     struct mb_wal_options options;
 
-    /* The writing thread's own (and mb_wal_open's, before it runs). */
     pthread_t thread;
+    /* Belong to who set writing (and to mb_wal_open before the thread runs). */
     int fd;
     struct wal_segment segment; /* where batches go */
     uint64_t offset;            /* of the next batch in it */
@@ -63,8 +63,11 @@ struct mb_wal {
     bool in_callback, closed, told_failure;
 
     pthread_mutex_t lock; /* guards the rest */
-    pthread_cond_t wake;
-    struct wal_pending pending;
+    pthread_cond_t wake; /* there is something to write, or to close */
+    pthread_cond_t free; /* writing was unset */
+    bool writing;        /* a batch or a mark is on its way to the disk */
+    uint64_t sync_us;    /* what a fdatasync took of late */
+    struct wal_pending pending, spare; /* spare: empty, unless a batch is being written */
     struct wal_calls due;
     bool posted, closing, failed;
     struct mb_error error;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * Appending. The loop's thread adds records to the pending batch; the writing thread takes it as
- * soon as the batch before it is durable (group commit), and posts the calls that are due.
+ * soon as the batch before it is durable (group commit), and posts the calls that are due. Where
+ * nobody else waits and the disk is quick, the loop's thread writes it itself.
  */
 #include "config.h"
 
@@ -17,6 +18,8 @@
 
 #define IDLE_MARK_MS 100
 #define KEEP_BYTES   (1u << 20) /* of memory for a batch, between batches */
+/* Two thread switches cost 60 us and more: so long the loop may as well wait for the disk. */
+#define QUICK_US 250
 
 void wal_live_add(struct mb_wal *w, uint64_t sequence, uint64_t slot)
 {
@@ -207,50 +210,80 @@ static void finish_batch(struct mb_wal *w, const struct wal_pending *p)
         post(w);
 }
 
-/* Wait for something to write; false if it is time for a mark. The lock is held. */
-static bool wait_for_work(struct mb_wal *w)
+static bool has_work(const struct mb_wal *w)
+{
+    return w->pending.area.len > WAL_BATCH_HEADER || w->pending.calls.count > 0;
+}
+
+/* Wait for something to write, or until nothing has been written for IDLE_MARK_MS. The lock is
+ * held. */
+static void wait_some_time(struct mb_wal *w)
 {
     struct timespec until;
     clock_gettime(CLOCK_MONOTONIC, &until);
     until.tv_nsec += IDLE_MARK_MS * 1000000L;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
-    int rc = 0;
-    while (rc == 0 && w->pending.area.len == WAL_BATCH_HEADER && w->pending.calls.count == 0 &&
-           !w->closing)
+    for (int rc = 0; rc == 0 && !w->writing && !has_work(w) && !w->closing;)
         rc = w->marked ? pthread_cond_wait(&w->wake, &w->lock)
                        : pthread_cond_timedwait(&w->wake, &w->lock, &until);
-    return w->pending.area.len > WAL_BATCH_HEADER || w->pending.calls.count > 0;
+}
+
+/* Wait for something to write; false if it is time for a mark. The lock is held. */
+static bool wait_for_work(struct mb_wal *w)
+{
+    uint64_t batches;
+    do {
+        batches = w->stats.batches;
+        wait_some_time(w);
+        while (w->writing)
+            pthread_cond_wait(&w->free, &w->lock);
+    } while (!has_work(w) && !w->closing && batches != w->stats.batches);
+    return has_work(w);
+}
+
+/* Write the batch in *mine, which becomes an empty one, or without one a mark. The lock is held,
+ * and is released meanwhile. */
+static void write_one(struct mb_wal *w, struct wal_pending *mine)
+{
+    struct mb_error error;
+    w->writing = true;
+    pthread_mutex_unlock(&w->lock);
+    int rc = mine ? put_pending(w, mine, &error) : put_idle_mark(w, &error);
+    pthread_mutex_lock(&w->lock);
+    w->writing = false;
+    pthread_cond_signal(&w->free);
+    if (rc != 0)
+        fail(w, &error);
+    else if (mine)
+        finish_batch(w, mine);
+    if (mine)
+        pending_reset(mine);
+}
+
+/* The lock is held. */
+static void write_pending(struct mb_wal *w)
+{
+    struct wal_pending taken = w->pending;
+    w->pending = w->spare;
+    w->spare = (struct wal_pending){0};
+    write_one(w, &taken);
+    w->spare = taken;
 }
 
 static void *write_batches(void *arg)
 {
     struct mb_wal *w = arg;
-    struct mb_error error;
-    struct wal_pending mine = {0};
-    pending_reset(&mine);
     pthread_mutex_lock(&w->lock);
     while (!w->failed) {
-        bool work = wait_for_work(w);
-        if (work) {
-            struct wal_pending taken = w->pending;
-            w->pending = mine;
-            mine = taken;
-        } else if (w->marked) {
+        if (wait_for_work(w))
+            write_pending(w);
+        else if (!w->marked)
+            write_one(w, NULL);
+        else
             break; /* closing */
-        }
-        pthread_mutex_unlock(&w->lock);
-        int rc = work ? put_pending(w, &mine, &error) : put_idle_mark(w, &error);
-        pthread_mutex_lock(&w->lock);
-        if (rc != 0)
-            fail(w, &error);
-        else if (work)
-            finish_batch(w, &mine);
-        pending_reset(&mine);
     }
     pthread_mutex_unlock(&w->lock);
-    wal_area_clear(&mine.area);
-    free(mine.calls.of);
     return NULL;
 }
 
@@ -291,8 +324,11 @@ static void release(struct mb_wal *w)
 {
     pthread_mutex_destroy(&w->lock);
     pthread_cond_destroy(&w->wake);
+    pthread_cond_destroy(&w->free);
     wal_area_clear(&w->pending.area);
+    wal_area_clear(&w->spare.area);
     free(w->pending.calls.of);
+    free(w->spare.calls.of);
     free(w->calling.of);
     free(w->due.of);
     free(w->live);
@@ -323,7 +359,8 @@ static void init_locks(struct mb_wal *w)
     pthread_condattr_t monotonic;
     if (pthread_condattr_init(&monotonic) != 0 ||
         pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) != 0 ||
-        pthread_cond_init(&w->wake, &monotonic) != 0 || pthread_mutex_init(&w->lock, NULL) != 0)
+        pthread_cond_init(&w->wake, &monotonic) != 0 || pthread_cond_init(&w->free, NULL) != 0 ||
+        pthread_mutex_init(&w->lock, NULL) != 0)
         abort();
     pthread_condattr_destroy(&monotonic);
 }
@@ -353,6 +390,7 @@ int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
     w->fd = -1;
     init_locks(w);
     pending_reset(&w->pending);
+    pending_reset(&w->spare);
     w->dir_fd = wal_folder_open(dir, "wal", error);
     int rc = w->dir_fd < 0 ? w->dir_fd : wal_recover(w, error);
     if (rc == 0)
@@ -383,18 +421,31 @@ static void add_record(struct wal_pending *p, const struct mb_wal_record *r)
         p->slot = r->slot;
 }
 
-void mb_wal_append(struct mb_wal *w, const struct mb_wal_record *records, size_t count,
+/* What is pending needs no new segment, which takes long to make. */
+static bool fits(const struct mb_wal *w)
+{
+    uint32_t bytes = (uint32_t)(w->pending.area.len - WAL_BATCH_HEADER);
+    return w->offset + wal_batch_space(bytes) + WAL_BLOCK <= w->segment.bytes;
+}
+
+void mb_wal_append(struct mb_wal *w, const struct mb_wal_record *records, size_t count, bool alone,
                    void (*durable)(void *arg), void *arg)
 {
     struct wal_call call = {.durable = durable, .arg = arg};
+    bool wake = true;
     pthread_mutex_lock(&w->lock);
     if (!w->failed) {
         for (size_t i = 0; i < count; i++)
             add_record(&w->pending, &records[i]);
         calls_add(&w->pending.calls, &call, 1);
+        if (alone && !w->writing && w->sync_us <= QUICK_US && fits(w)) {
+            wake = w->marked; /* it will be time for a mark */
+            write_pending(w);
+        }
     }
     pthread_mutex_unlock(&w->lock);
-    pthread_cond_signal(&w->wake); /* the thread that wakes up needs the lock */
+    if (wake)
+        pthread_cond_signal(&w->wake); /* the thread that wakes up needs the lock */
 }
 
 void mb_wal_release(struct mb_wal *w, uint64_t slot)

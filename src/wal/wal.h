@@ -43,10 +43,12 @@ struct mb_wal_options {
  */
 int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
                 const struct mb_wal_options *options, struct mb_error *error);
-/* Append records (copied) as part of the next batch; durable(arg) is called on the loop's thread
- * after the batch's fdatasync, in the order of appends; NULL is fine. The records of one append
- * stay together: after a crash all of them are there, or none. Slots need not be in order. */
-void mb_wal_append(struct mb_wal *w, const struct mb_wal_record *records, size_t count,
+/* Append records (copied) as part of the next batch; durable(arg) is called from the loop after the
+ * batch's fdatasync, in the order of appends; NULL is fine. The records of one append stay
+ * together: after a crash all of them are there, or none. Slots need not be in order. alone:
+ * nothing else waits for the loop, which may write and sync them within this call if the disk has
+ * been quick of late: sooner than if they were handed over to the log's thread. */
+void mb_wal_append(struct mb_wal *w, const struct mb_wal_record *records, size_t count, bool alone,
                    void (*durable)(void *arg), void *arg);
 /* Everything about slots <= slot is durable elsewhere: segments below may be used again. */
 void mb_wal_release(struct mb_wal *w, uint64_t slot);

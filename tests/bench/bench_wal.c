@@ -127,7 +127,7 @@ static void append_one(void)
     struct mb_wal_record r = {
         .kind = MB_WAL_CHOSEN, .slot = ++run.slot, .payload = mb_bytes(payload, RECORD)};
     run.outstanding++;
-    mb_wal_append(run.wal, &r, 1, on_durable, NULL);
+    mb_wal_append(run.wal, &r, 1, false, on_durable, NULL);
 }
 
 static void on_failed(void *arg, const struct mb_error *error)
