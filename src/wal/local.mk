@@ -3,6 +3,9 @@ libmagicbiz_la_SOURCES += \
 	src/wal/archive.h \
 	src/wal/archive_file.c \
 	src/wal/archive_file.h \
+	src/wal/archive_index.c \
+	src/wal/archive_internal.h \
+	src/wal/archive_open.c \
 	src/wal/crc32c.c \
 	src/wal/crc32c.h \
 	src/wal/file.c \

@@ -5,7 +5,6 @@
  */
 #include "config.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../support/tools.h"
 #include "wal/archive.h"
 #include "wal/wal.h"
 
@@ -50,19 +50,6 @@ static void figure(const char *name, double value, const char *unit)
 static void path_of(char path[512], const char *name)
 {
     must(mb_snprintf(path, 512, "%s/%s", dir, name) == 0, "path");
-}
-
-static void remove_files(void)
-{
-    char path[512];
-    DIR *d = opendir(dir);
-    must(d != NULL, "opendir");
-    for (struct dirent *e; (e = readdir(d)) != NULL;)
-        if (e->d_name[0] != '.') {
-            path_of(path, e->d_name);
-            unlink(path);
-        }
-    closedir(d);
 }
 
 /* The disk alone: write 4 KiB behind the last, fdatasync. How far the file is prepared matters. */
@@ -159,7 +146,7 @@ static void bench_log(unsigned outstanding)
     figure(name, (double)s.fsync_us_total / (double)s.fsyncs, "us");
     mb_wal_close(run.wal);
     mb_loop_free(run.loop);
-    remove_files();
+    tools_empty(dir);
 }
 
 static void bench_archive(void)
@@ -196,7 +183,7 @@ static void bench_archive(void)
     figure("archive_read", (now() - start) * 1e6 / READS, "us");
     mb_archive_close(a);
     mb_buf_clear(&b);
-    remove_files();
+    tools_empty(dir);
 }
 
 int main(int argc, char **argv)

@@ -3,6 +3,7 @@
 
 #include "tools.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <stdio.h>
@@ -45,6 +46,15 @@ void tools_close(char *folder)
 {
     must(nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS) == 0, folder);
     free(folder);
+}
+
+void tools_empty(const char *folder)
+{
+    DIR *d = opendir(folder);
+    must(d != NULL, folder);
+    for (struct dirent *e; (e = readdir(d)) != NULL;)
+        must(e->d_name[0] == '.' || unlinkat(dirfd(d), e->d_name, 0) == 0, e->d_name);
+    closedir(d);
 }
 
 static char *path_in(const char *folder, const char *name)

@@ -8,7 +8,8 @@
 /* Make the folder (path owned by tools_close), and turn what tools read from the environment to it:
  * HOME, the zone, the locale, git's configuration. Aborts when it cannot. */
 char *tools_open(void);
-void tools_close(char *folder); /* removes it and all that is in it */
+void tools_close(char *folder);       /* removes it and all that is in it */
+void tools_empty(const char *folder); /* removes the files in it, not folders */
 /* Run argv (NULL ends it) in folder with this standard input; output and errors replace *out, which
  * may be NULL. Returns the exit status; 127 if there is no such tool. */
 int tools_run(const char *folder, struct mb_bytes input, struct mb_buf *out,

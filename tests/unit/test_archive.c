@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "config.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
@@ -19,6 +18,7 @@
 
 #include <cmocka.h>
 
+#include "../support/tools.h"
 #include "loop/log.h"
 #include "wal/archive.h"
 #include "wal/archive_file.h"
@@ -44,19 +44,6 @@ static void index_path(char path[128], uint64_t first)
     path_of(path, name);
 }
 
-static void remove_files(void)
-{
-    char path[128];
-    DIR *d = opendir(dir);
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d)) != NULL;)
-        if (e->d_name[0] != '.') {
-            path_of(path, e->d_name);
-            unlink(path);
-        }
-    closedir(d);
-}
-
 static int setup(void **state)
 {
     (void)state;
@@ -70,7 +57,7 @@ static int teardown(void **state)
 {
     (void)state;
     mb_log_file(NULL);
-    remove_files();
+    tools_empty(dir);
     return rmdir(dir);
 }
 
@@ -471,7 +458,7 @@ static void test_torn_tail_is_cut(void **state)
     char path[128];
     data_path(path, 0);
     for (int part = 0; part < 12; part++) {
-        remove_files();
+        tools_empty(dir);
         struct stat st;
         off_t synced = die_unsynced(path);
         assert_int_equal(stat(path, &st), 0);

@@ -19,6 +19,7 @@
 
 #include <cmocka.h>
 
+#include "../support/tools.h"
 #include "loop/log.h"
 #include "wal/crc32c.h"
 #include "wal/segment.h"
@@ -41,19 +42,6 @@ static void segment_path(char path[128], unsigned sequence)
     char name[40];
     mb_snprintf(name, sizeof name, "log-%020u", sequence);
     path_of(path, name);
-}
-
-static void remove_files(void)
-{
-    char path[128];
-    DIR *d = opendir(dir);
-    assert_non_null(d);
-    for (struct dirent *e; (e = readdir(d)) != NULL;)
-        if (e->d_name[0] != '.') {
-            path_of(path, e->d_name);
-            unlink(path);
-        }
-    closedir(d);
 }
 
 static struct mb_buf read_file(const char *path)
@@ -91,7 +79,7 @@ static int teardown(void **state)
     (void)state;
     mb_loop_free(loop);
     mb_log_file(NULL);
-    remove_files();
+    tools_empty(dir);
     return rmdir(dir);
 }
 
@@ -713,7 +701,7 @@ static void test_disk_full(void **state)
     assert_int_equal(seen.failed, 1);
     assert_holds(1, 4);
 
-    remove_files(); /* no room even to begin */
+    tools_empty(dir); /* no room even to begin */
     small.rlim_cur = SEGMENT / 2;
     struct mb_error e;
     setrlimit(RLIMIT_FSIZE, &small);
