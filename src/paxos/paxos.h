@@ -63,11 +63,11 @@ enum mb_paxos_kind {
     MB_PAXOS_ACCEPTED,      /* I have accepted hash in ballot for slot; told to everyone */
     MB_PAXOS_HEARTBEAT,     /* from the leader of ballot */
     MB_PAXOS_HEARTBEAT_ACK,
-    MB_PAXOS_LEARN,         /* tell me what was chosen for slots slot … upto */
-    MB_PAXOS_CHOSEN,        /* items: values that were chosen */
-    MB_PAXOS_READ,          /* what slot must I have applied for a linearizable read? */
-    MB_PAXOS_READ_ANSWER,   /* slot; id as it was asked */
-    MB_PAXOS_HANDOVER,      /* the leader stops: stand for election now */
+    MB_PAXOS_LEARN,       /* tell me what was chosen for slots slot … upto */
+    MB_PAXOS_CHOSEN,      /* items: values that were chosen */
+    MB_PAXOS_READ,        /* what slot must I have applied for a linearizable read? */
+    MB_PAXOS_READ_ANSWER, /* slot; id as it was asked */
+    MB_PAXOS_HANDOVER,    /* the leader stops: stand for election now */
     MB_PAXOS_KINDS
 };
 struct mb_paxos_item {
@@ -80,17 +80,18 @@ struct mb_paxos_message {
     bool forced;
     struct mb_ballot ballot;
     uint64_t slot, upto;
-    uint64_t tip;              /* the newest slot the sender has applied */
-    uint64_t id;               /* of a read, or of the newest round of reads */
-    int64_t sent_ms, echo_ms;  /* by the sender's clock; by the receiver's: what it last sent */
-    uint32_t held_ms;          /* how long the sender kept that before it sent it back */
+    uint64_t tip;             /* the newest slot the sender has applied */
+    uint64_t id;              /* of a read, or of the newest round of reads */
+    int64_t sent_ms, echo_ms; /* by the sender's clock; by the receiver's: what it last sent */
+    uint32_t held_ms;         /* how long the sender kept that before it sent it back */
     struct mb_hash hash;
     struct mb_paxos_item *items;
     size_t count;
 };
 /* Append a message's bytes. */
 void mb_paxos_encode(const struct mb_paxos_message *m, struct mb_buf *out);
-/* Values are borrowed from bytes; items are owned: mb_paxos_message_clear. MB_EINVAL, peer.message. */
+/* Values are borrowed from bytes; items are owned: mb_paxos_message_clear. MB_EINVAL, peer.message.
+ */
 int mb_paxos_decode(struct mb_paxos_message *m, struct mb_bytes bytes, struct mb_error *error);
 void mb_paxos_message_clear(struct mb_paxos_message *m);
 
@@ -108,10 +109,10 @@ enum mb_event_kind {
     MB_EVENT_STOP,      /* orderly: hand over, and stand for election no more */
 };
 struct mb_paxos_start {
-    struct mb_ballot promised;  /* the newest promise in the log */
-    uint64_t incarnation;       /* greater than in any earlier life */
+    struct mb_ballot promised; /* the newest promise in the log */
+    uint64_t incarnation;      /* greater than in any earlier life */
     uint64_t applied;
-    uint64_t faulty_to;         /* acceptances up to this slot may be lost; 0: none */
+    uint64_t faulty_to;                    /* acceptances up to this slot may be lost; 0: none */
     const struct mb_paxos_config *configs; /* in force for applied + 1, and the next one if any */
     size_t config_count;
     const struct mb_paxos_item *accepted; /* from the log, oldest first; later ones replace */
@@ -132,12 +133,14 @@ struct mb_event {
 /* --- Effects. --- */
 
 enum mb_effect_kind {
-    MB_EFFECT_PERSIST, /* make durable: the promise; and value accepted for slot in it, if slot > 0 */
+    MB_EFFECT_PERSIST, /* make durable: the promise; and value accepted for slot in it, if slot > 0
+                        */
     MB_EFFECT_SEND,    /* message, once ticket is durable (0: at once), to one, or to all others */
     MB_EFFECT_CHOSEN,  /* value is chosen for slot: apply it, then say APPLIED. In order of slots */
-    MB_EFFECT_SERVE,   /* send replica `to` CHOSEN messages for slots slot … upto, from the archive */
+    MB_EFFECT_SERVE, /* send replica `to` CHOSEN messages for slots slot … upto, from the archive */
     MB_EFFECT_ROLE,    /* the role or the leader has changed: see mb_paxos_status() */
-    MB_EFFECT_READ,    /* read id may be answered from the present state; slot 0: it failed */
+    MB_EFFECT_READ,    /* read id may be answered from the present state */
+    MB_EFFECT_NO_READ, /* nobody confirmed read id: it may be tried again */
 };
 struct mb_effect {
     enum mb_effect_kind kind;
@@ -162,8 +165,8 @@ struct mb_paxos_options {
     int64_t election_floor_ms; /* the election timeout is at least this */
     int64_t rebuild_ms;        /* time to rebuild a circuit: added to it */
     int64_t heartbeat_min_ms;
-    int64_t round_trip_ms;     /* assumed until one was measured */
-    size_t flight_bytes;       /* values proposed and not chosen; one may always be */
+    int64_t round_trip_ms; /* assumed until one was measured */
+    size_t flight_bytes;   /* values proposed and not chosen; one may always be */
 };
 struct mb_paxos;
 struct mb_paxos *mb_paxos_new(const struct mb_paxos_options *options);
@@ -190,8 +193,8 @@ struct mb_paxos_status {
     struct mb_ballot promised;
     uint64_t applied, faulty_to, incarnation;
     int64_t election_ms;    /* the present election timeout, before it is randomised */
-    int64_t lease_until_ms; /* leader: until then no other can have been elected, if clocks run alike;
-                               for the public onion only, never for correctness */
+    int64_t lease_until_ms; /* leader: until then no other can have been elected, if clocks run
+                               alike; for the public onion only, never for correctness */
     uint64_t elections;     /* times we stood for election */
     struct mb_paxos_peer peers[2 * MB_PAXOS_REPLICAS_MAX];
     size_t peer_count;

@@ -1,0 +1,257 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/*
+ * Who leads: pre-vote, phase 1, stepping aside. Safety needs none of it but prepare() and
+ * on_promise() (P2, P3 of paxos.h); the rest keeps one leader where one is enough.
+ */
+#include "config.h"
+
+#include "paxos/internal.h"
+
+static void arm(struct mb_paxos *p)
+{
+    int64_t timeout = election_timeout(p);
+    p->election_at = p->stopping || !member(p)
+                         ? NEVER
+                         : p->now + timeout + (int64_t)(p->random % (uint64_t)timeout);
+}
+
+void follow(struct mb_paxos *p, uint32_t leader)
+{
+    bool changed = p->stage == LEADING || p->leader != leader;
+    p->stage = FOLLOWING;
+    p->leader = leader;
+    p->leader_heard_ms = leader == 0 ? NEVER : p->now;
+    p->forced = false;
+    arm(p);
+    if (changed) {
+        reads_fail(p);
+        role_changed(p);
+    }
+}
+
+void heard_leader(struct mb_paxos *p, uint32_t leader)
+{
+    if (p->stage != FOLLOWING || p->leader != leader) {
+        follow(p, leader);
+        return;
+    }
+    p->leader_heard_ms = p->now;
+    arm(p);
+}
+
+/* --- Pre-vote (Ongaro 2014, 9.6): a replica that cannot win disturbs nobody. --- */
+
+static bool granted(const struct mb_paxos *p, const struct peer *q)
+{
+    (void)p;
+    return q->granted;
+}
+
+static uint64_t next_round(const struct mb_paxos *p)
+{
+    return (p->seen_round > p->promised.round ? p->seen_round : p->promised.round) + 1;
+}
+
+void stand(struct mb_paxos *p, bool forced)
+{
+    if (p->stopping || !member(p) || p->faulty_to != 0)
+        return;
+    p->forced = forced;
+    for (size_t i = 0; i < p->peer_count; i++)
+        p->peers[i].granted = false;
+    if (forced || majority(p, &p->configs[0], true, granted)) {
+        prepare(p);
+        return;
+    }
+    bool led = p->stage == LEADING;
+    p->stage = PREVOTING;
+    arm(p);
+    struct mb_paxos_message *m = tell(p, MB_PAXOS_PREVOTE, 0, 0);
+    m->ballot.round = p->own.round = next_round(p);
+    m->ballot.replica = p->options.self;
+    if (led)
+        role_changed(p);
+}
+
+void on_prevote(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message *m)
+{
+    if (!member(p) || sticky(p, from))
+        return;
+    if (m->ballot.round <= p->promised.round) /* so that it knows what to ask for */
+        tell(p, MB_PAXOS_REFUSAL, from, p->promise_ticket)->ballot = p->promised;
+    else
+        tell(p, MB_PAXOS_PREVOTE_GRANT, from, 0)->ballot = m->ballot;
+}
+
+void on_grant(struct mb_paxos *p, struct peer *from, const struct mb_paxos_message *m)
+{
+    if (p->stage != PREVOTING || m->ballot.replica != p->options.self ||
+        m->ballot.round != p->own.round)
+        return;
+    from->granted = true;
+    if (majority(p, &p->configs[0], true, granted))
+        prepare(p);
+}
+
+/* --- Phase 1. --- */
+
+static bool has_promised(const struct mb_paxos *p, const struct peer *q)
+{
+    (void)p;
+    return q->promised;
+}
+
+static void expect_promises(struct mb_paxos *p)
+{
+    for (size_t i = 0; i < p->peer_count; i++) {
+        p->peers[i].promised = false;
+        p->peers[i].promise_next = p->applied + 1;
+    }
+}
+
+/* To those that have not answered, from where their answer ended. */
+void ask_promises(struct mb_paxos *p, uint64_t ticket)
+{
+    for (size_t i = 0; i < p->peer_count; i++) {
+        if (p->peers[i].promised)
+            continue;
+        struct mb_paxos_message *m = tell(p, MB_PAXOS_PREPARE, p->peers[i].number, ticket);
+        m->ballot = p->own;
+        m->slot = p->peers[i].promise_next;
+        m->forced = p->forced;
+    }
+    p->prepare_at = p->now + 2 * round_trip(p) + p->options.heartbeat_min_ms;
+}
+
+void prepare(struct mb_paxos *p)
+{
+    p->stage = PREPARING;
+    p->leader = 0;
+    p->elections++;
+    p->own = (struct mb_ballot){
+        .round = next_round(p), .replica = p->options.self, .incarnation = p->incarnation};
+    p->promised = p->own;
+    p->seen_round = p->own.round;
+    p->learn_to = 0;
+    p->prepared = 0;
+    p->found_to = p->delivered;
+    for (uint64_t slot = p->applied + 1; slot <= p->applied + MB_PAXOS_AHEAD_MAX; slot++) {
+        const struct entry *e = entry_at(p, slot, false);
+        if (e != NULL && (e->chosen || e->accepted.data != NULL))
+            p->found_to = slot;
+    }
+    expect_promises(p);
+    arm(p);
+    p->promise_ticket = persist(p, NULL);
+    ask_promises(p, p->promise_ticket);
+}
+
+static void count_promises(struct mb_paxos *p)
+{
+    bool self = p->promise_ticket == 0;
+    for (size_t i = 0; i < p->config_count; i++) {
+        if (!majority(p, &p->configs[i], self, has_promised))
+            return;
+        if (p->stage == PREPARING)
+            begin_to_lead(p);
+        p->prepared = p->configs[i].version;
+    }
+}
+
+void promised_self(struct mb_paxos *p)
+{
+    count_promises(p);
+}
+
+bool preparing_again(const struct mb_paxos *p)
+{
+    return p->stage == LEADING && p->prepared < p->configs[p->config_count - 1].version;
+}
+
+void prepare_again(struct mb_paxos *p)
+{
+    expect_promises(p);
+    ask_promises(p, 0);
+    count_promises(p);
+}
+
+/* What another accepted: the highest ballot's value is the one to propose (P3). False: it is of a
+ * slot too far ahead to be kept. */
+static bool find(struct mb_paxos *p, const struct mb_paxos_item *item)
+{
+    static const struct mb_ballot none = {0};
+    if (item->slot <= p->applied)
+        return true;
+    struct entry *e = entry_at(p, item->slot, true);
+    if (e == NULL)
+        return false;
+    bool is_chosen = mb_ballot_compare(&item->ballot, &none) == 0;
+    if (item->slot > p->found_to)
+        p->found_to = item->slot;
+    if (e->chosen || (!is_chosen && e->other.data != NULL &&
+                      mb_ballot_compare(&item->ballot, &e->other.ballot) <= 0))
+        return true;
+    hold(p, &e->other, &item->ballot, item->value);
+    e->chosen = is_chosen;
+    return true;
+}
+
+void on_promise(struct mb_paxos *p, struct peer *from, const struct mb_paxos_message *m)
+{
+    if ((p->stage != PREPARING && !preparing_again(p)) ||
+        mb_ballot_compare(&m->ballot, &p->own) != 0 || from->promised ||
+        m->slot != from->promise_next)
+        return;
+    bool kept = true;
+    for (size_t i = 0; i < m->count; i++)
+        kept = find(p, &m->items[i]) && kept;
+    if (!kept || m->tip > p->applied + MB_PAXOS_AHEAD_MAX / 2) {
+        follow(p, 0); /* too far behind to lead: learn first */
+        return;
+    }
+    if (m->tip > p->learn_to)
+        p->learn_to = m->tip;
+    if (m->upto != UINT64_MAX) {
+        from->promise_next = m->upto + 1;
+        struct mb_paxos_message *more = tell(p, MB_PAXOS_PREPARE, from->number, 0);
+        more->ballot = p->own;
+        more->slot = from->promise_next;
+        more->forced = p->forced;
+        return;
+    }
+    from->promised = true;
+    count_promises(p);
+}
+
+void on_refusal(struct mb_paxos *p, const struct mb_paxos_message *m)
+{
+    if ((p->stage != PREPARING && p->stage != LEADING) ||
+        mb_ballot_compare(&m->ballot, &p->own) <= 0)
+        return;
+    if (p->stage == LEADING)
+        stand(p, false); /* those who follow us grant it, unless they follow another by now */
+    else
+        follow(p, 0);
+}
+
+void on_handover(struct mb_paxos *p, uint32_t from)
+{
+    if (p->stage == FOLLOWING && p->leader == from)
+        stand(p, true);
+}
+
+void elect(struct mb_paxos *p)
+{
+    if (p->stage == LEADING)
+        return;
+    if (p->stage == PREPARING && p->now >= p->prepare_at)
+        ask_promises(p, p->promise_ticket);
+    if (p->election_at == NEVER && !p->stopping && member(p))
+        arm(p);
+    if (p->now < p->election_at)
+        return;
+    if (p->faulty_to != 0)
+        arm(p);
+    else
+        stand(p, false);
+}
