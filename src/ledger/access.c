@@ -36,8 +36,8 @@ bool mb_signer_of(struct mb_ledger *l, const struct mb_facts *f, const char *fin
         return false;
     for (size_t i = 0; i < f->founder_count && !f->retired; i++)
         out->founder |= strcmp(f->founders[i], out->identity) == 0;
-    for (size_t i = 0; i < f->replica_count; i++)
-        out->replica |= strcmp(f->replicas[i].fingerprint, fingerprint) == 0;
+    for (size_t i = 0; i < f->config.count; i++)
+        out->replica |= strcmp(f->config.replicas[i].fingerprint, fingerprint) == 0;
     return true;
 }
 
@@ -69,14 +69,20 @@ unsigned mb_work_needed(struct mb_ledger *l, const struct mb_facts *f,
     return f->work_bits;
 }
 
+static const struct mb_verb *find_verb(const struct mb_verb *verbs, const char *type)
+{
+    for (const struct mb_verb *v = verbs; v->name; v++)
+        if (strcmp(v->name, type) == 0)
+            return v;
+    return NULL;
+}
+
 const struct mb_verb *mb_verb_find(const struct mb_facts *f, const char *type, const char **module)
 {
     const struct mb_logic *logic = logic_of(f, type);
     *module = logic ? logic->name : NULL;
-    for (const struct mb_verb *v = logic ? logic->verbs : mb_org_verbs; v->name; v++)
-        if (strcmp(v->name, type) == 0)
-            return v;
-    return NULL;
+    const struct mb_verb *verb = find_verb(logic ? logic->verbs : mb_org_verbs, type);
+    return verb || logic ? verb : find_verb(mb_replica_verbs, type);
 }
 
 enum mb_access mb_access_of(const struct mb_verb *verb, const json_t *body)

@@ -111,24 +111,31 @@ static void run_epochs(struct mb_run *run)
         mb_tx_set(&l->tx, "core/epoch", json_integer(epoch));
 }
 
-/* A configuration that waits comes into force for the next slot. */
+/* A configuration that waits comes into force for the next slot; the one before it is kept. */
 static void change_config(struct mb_run *run)
 {
     struct mb_tx *tx = &run->l->tx;
-    json_t *next = mb_tx_get(tx, "core/config/next");
-    if (mb_json_get_int(next, "from", 0) == (int64_t)run->slot + 1) {
-        mb_tx_set(tx, "core/config", json_incref(next));
-        mb_tx_remove(tx, "core/config/next");
-    }
-    json_decref(next);
+    const struct mb_facts *f = mb_facts(run->l);
+    char past[MB_PAST_KEY_SIZE];
+    if (!f || f->next.count == 0 || f->next.from != run->slot + 1)
+        return;
+    mb_past_key(past, f->config.version);
+    mb_tx_set(tx, past, mb_tx_get(tx, "core/config"));
+    mb_tx_set(tx, "core/config", mb_tx_get(tx, "core/config/next"));
+    mb_tx_remove(tx, "core/config/next");
+}
+
+void mb_header_key(char key[MB_HEADER_KEY_SIZE], uint64_t slot)
+{
+    mb_snprintf(key, MB_HEADER_KEY_SIZE, "core/header/%03u", (unsigned)(slot % MB_HEADERS_KEPT));
 }
 
 static void note_header(struct mb_run *run)
 {
     const struct mb_tip *tip = &run->l->tip;
-    char key[32], hash[MB_HASH_HEX_SIZE];
+    char key[MB_HEADER_KEY_SIZE], hash[MB_HASH_HEX_SIZE];
     json_t *value = json_object();
-    mb_snprintf(key, sizeof key, "core/header/%03u", (unsigned)(tip->header.slot % 128));
+    mb_header_key(key, tip->header.slot);
     mb_hash_hex(&tip->header_hash, hash);
     json_object_set_new(value, "hash", json_string(hash));
     json_object_set_new(value, "slot", json_integer((json_int_t)tip->header.slot));
@@ -184,7 +191,7 @@ static int seal(struct mb_run *run, const struct mb_value *value, struct mb_head
     h->results_root = results_root(run);
     h->history_root = mb_frontier_root(&l->tip.history);
     if (f) {
-        h->config_hash = f->config_hash;
+        h->config_hash = f->config.hash;
         (void)mb_tx_flush(&l->tx, run->slot, &h->state_root, error);
     }
     if (l->tx.err == 0)

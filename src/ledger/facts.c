@@ -15,29 +15,13 @@ void mb_facts_clear(struct mb_facts *f)
 }
 
 /* False if the state does not hold what genesis and core themselves write. */
-static bool read_replica(struct mb_replica *r, const json_t *json)
-{
-    r->number = mb_json_get_int(json, "number", 0);
-    if (mb_public_key_parse(&r->key, mb_json_get_text(json, "public_key", ""), NULL) != 0)
-        return false;
-    mb_public_key_fingerprint(&r->key, r->fingerprint);
-    return mb_snprintf(r->onion, sizeof r->onion, "%s", mb_json_get_text(json, "onion", "")) == 0 &&
-           mb_snprintf(r->peer_onion, sizeof r->peer_onion, "%s",
-                       mb_json_get_text(json, "peer_onion", "")) == 0;
-}
-
 static bool read_config(struct mb_facts *f, struct mb_tx *tx)
 {
-    struct mb_buf text = {0};
-    json_t *config = mb_tx_get(tx, "core/config");
-    const json_t *replicas = json_object_get(config, "replicas");
-    size_t count = json_array_size(replicas);
-    bool good = mb_tx_text(tx, "core/config", &text) == 1 && count <= MB_REPLICAS_MAX;
-    f->config_hash = mb_sha256(text.data, text.len);
-    for (size_t i = 0; i < count && good; i++)
-        good = read_replica(&f->replicas[f->replica_count++], json_array_get(replicas, i));
-    mb_buf_clear(&text);
+    json_t *config = mb_tx_get(tx, "core/config"), *next = mb_tx_get(tx, "core/config/next");
+    bool good = mb_membership_read(&f->config, config, NULL) == 0 &&
+                (!next || mb_membership_read(&f->next, next, NULL) == 0);
     json_decref(config);
+    json_decref(next);
     return good;
 }
 

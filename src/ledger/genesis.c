@@ -197,7 +197,7 @@ static void put_take(struct mb_tx *tx, const char *key, json_t *value_take)
     json_decref(value_take);
 }
 
-static json_t *first_config(const json_t *genesis)
+json_t *mb_genesis_config(const json_t *genesis)
 {
     const json_t *replicas = json_object_get(genesis, "replicas");
     json_t *config = json_object();
@@ -235,7 +235,7 @@ void mb_genesis_write(struct mb_tx *tx, const struct mb_genesis *g)
     mb_tx_put(tx, "core/versions", json_object_get(g->json, "versions"));
     mb_tx_put(tx, "core/time", json_object_get(g->json, "created"));
     put_take(tx, "core/epoch", json_integer(0));
-    put_take(tx, "core/config", first_config(g->json));
+    put_take(tx, "core/config", mb_genesis_config(g->json));
     mb_tx_put(tx, "org/name", json_object_get(g->json, "name"));
     mb_tx_put(tx, "org/epoch_s", json_object_get(g->json, "epoch_s"));
     put_take(tx, "org/founders", first_founders(g->json));

@@ -5,9 +5,9 @@
 
 #include "base/map.h"
 #include "ledger/ledger.h"
+#include "ledger/membership.h"
 #include "merkle/tree.h"
 
-#define MB_REPLICAS_MAX    9
 #define MB_MODULE_NAME_MAX 32
 #define MB_GENESIS_MAX     1048576 /* bytes */
 #define MB_INTERNAL_MAX    4096    /* due commands in a block */
@@ -79,9 +79,7 @@ void mb_walk_clear(struct mb_walk *w);
 
 struct mb_facts {
     bool loaded;
-    struct mb_replica replicas[MB_REPLICAS_MAX];
-    size_t replica_count;
-    struct mb_hash config_hash;
+    struct mb_membership config, next;     /* next has no replicas if none waits */
     char (*founders)[MB_FINGERPRINT_SIZE]; /* first fingerprints */
     size_t founder_count, threshold;
     bool retired;       /* the founders have no say any more */
@@ -138,6 +136,23 @@ void mb_genesis_write(struct mb_tx *tx, const struct mb_genesis *g);
 /* A parameter's name and value: org.param_name [name], org.param_value [name]. */
 int mb_param_check(const char *name, const json_t *value, struct mb_error *error);
 extern const struct mb_verb mb_org_verbs[];
+
+/* --- org_replica.c, membership.c --- */
+
+extern const struct mb_verb mb_replica_verbs[];
+/* Whether there is a key org/FOLDER/FINGERPRINT. */
+bool mb_org_has(struct mb_tx *tx, const char *folder, const char *fingerprint);
+/* A replica's, in force or waiting to be. */
+bool mb_is_replica_key(struct mb_tx *tx, const char *fingerprint);
+/* A founder's, a replica's that is, was or will be, one that was replaced or replaced another. */
+bool mb_key_is_known(struct mb_tx *tx, const char *fingerprint);
+/* core/config as genesis has it (owned); genesis.c. */
+json_t *mb_genesis_config(const json_t *genesis);
+#define MB_PAST_KEY_SIZE 40
+void mb_past_key(char key[MB_PAST_KEY_SIZE], uint64_t version); /* core/config/past/N */
+#define MB_HEADERS_KEPT    128
+#define MB_HEADER_KEY_SIZE 16
+void mb_header_key(char key[MB_HEADER_KEY_SIZE], uint64_t slot); /* core/header/NNN; apply.c */
 
 /* --- access.c --- */
 

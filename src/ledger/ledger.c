@@ -191,8 +191,8 @@ struct mb_context mb_context_of(struct mb_ledger *l, const struct mb_facts *f, u
         .id = "",
         .as_org = true,
         .signer = "",
-        .replicas = f->replicas,
-        .replica_count = f->replica_count,
+        .replicas = f->config.replicas,
+        .replica_count = f->config.count,
         .onion = f->onion,
     };
 }
@@ -231,7 +231,7 @@ static int found(struct mb_ledger *l, struct mb_bytes genesis, struct mb_error *
         return rc;
     h.org = l->genesis.org;
     if (f)
-        h.config_hash = f->config_hash;
+        h.config_hash = f->config.hash;
     if (mb_tx_flush(&l->tx, 0, &h.state_root, error) == 0) {
         rc = l->backend.ops->meta_put(l->backend.self, MB_META_GENESIS, genesis);
         if (rc < 0)
@@ -280,8 +280,8 @@ const char *mb_ledger_org(const struct mb_ledger *l)
 
 const struct mb_replica *mb_ledger_replicas(const struct mb_ledger *l, size_t *count)
 {
-    *count = l->facts.replica_count;
-    return l->facts.replicas;
+    *count = l->facts.config.count;
+    return l->facts.config.replicas;
 }
 
 int mb_ledger_get(struct mb_ledger *l, const char *key, struct mb_buf *text)

@@ -17,8 +17,10 @@ libmagicbiz_la_SOURCES += \
 	src/ledger/header.c \
 	src/ledger/internal.h \
 	src/ledger/ledger.c src/ledger/ledger.h \
+	src/ledger/membership.c src/ledger/membership.h \
 	src/ledger/message.c src/ledger/message.h \
 	src/ledger/org.c \
+	src/ledger/org_replica.c \
 	src/ledger/run.c \
 	src/ledger/seen.c \
 	src/ledger/snapshot.c src/ledger/snapshot.h \
@@ -27,7 +29,7 @@ libmagicbiz_la_SOURCES += \
 	$(empty)
 unit_tests += tests/unit/test_command tests/unit/test_block tests/unit/test_genesis \
 	tests/unit/test_apply tests/unit/test_apply_backends tests/unit/test_access \
-	tests/unit/test_snapshot tests/unit/test_audit
+	tests/unit/test_snapshot tests/unit/test_audit tests/unit/test_membership
 fuzz_targets += tests/fuzz/fuzz_command tests/fuzz/fuzz_value tests/fuzz/fuzz_block_json \
 	tests/fuzz/fuzz_snapshot tests/fuzz/fuzz_genesis
 bench_programs += tests/bench/bench_apply

@@ -38,6 +38,15 @@ static const struct mb_message core_messages[] = {
      "an envelope is {\"command\":TEXT,\"signature\":BASE64} in strict JSON; see "
      "magicbiz-protocol(7)"},
     {"org.approved", "you approved the command {0} already; other founders have to"},
+    {"org.attest_header", "this is not the hex of a header of this organisation"},
+    {"org.attest_proof",
+     "the header of slot {0} is not signed by a replica that was in force for it"},
+    {"org.attest_same", "the header of slot {0} is the ledger's own: it is no evidence"},
+    {"org.attest_slot",
+     "the state has no header of slot {0}: it holds those of the newest 128 slots"},
+    {"org.attested", "evidence against replica {0} is kept already"},
+    {"org.config_waits",
+     "another change of the replicas waits for slot {0}; send this one when it is in force"},
     {"org.key_invalid", "\"new\" is not an ssh-ed25519 public key of two fields"},
     {"org.key_old",
      "{0} is not the first fingerprint of an identity; name the key that it began with"},
@@ -50,11 +59,29 @@ static const struct mb_message core_messages[] = {
     {"org.no_pending",
      "no command {0} waits for approval; it ran, expired, or never was; list core/pending/ to see "
      "those that wait"},
+    {"org.onion_invalid", "{0} is not a version 3 onion address"},
+    {"org.onion_known",
+     "{0} was revoked, or is the organisation's or a replica's already; make a new key"},
+    {"org.onion_old", "{0} is not the organisation's present onion, so it cannot be revoked"},
+    {"org.onion_proof", "{0} replicas signed the new onion, {1} are needed"},
     {"org.param_name",
      "\"{0}\" cannot be a parameter's name: 1 to 64 lower-case letters, digits, \"_\" and \".\""},
     {"org.param_value",
      "this cannot be the value of {0}: integers and texts up to 1024 bytes are, and work_bits is 0 "
      "to 32"},
+    {"org.ready_header", "the state does not have this header of slot {0}: ready names one of the "
+                         "newest 128 slots; let "
+                         "the new replica catch up and sign anew"},
+    {"org.ready_proof", "ready is not the new key's signature, in the namespace magicbiz-replica, "
+                        "of the header and of "
+                        "where the replica is reached"},
+    {"org.replica_full", "there are {0} replicas, and no more are possible: remove one first"},
+    {"org.replica_invalid", "the field \"{0}\" is not what a new replica needs there"},
+    {"org.replica_known",
+     "{0} is or was somebody's here already; give the new replica keys and onions of its own"},
+    {"org.replica_last", "replica {0} is the last one and cannot be removed: add another first"},
+    {"org.replica_unknown",
+     "there is no replica {0} in force; magicbiz replica list shows those that are"},
     {"signature.false", "the signature does not fit the command; sign exactly the bytes you send"},
     {"signature.invalid", "this is not an SSHSIG by an ssh-ed25519 key with sha512"},
     {"signature.key", "the signature is by another key than the command's \"key\""},

@@ -70,33 +70,6 @@ static int approve(struct mb_tx *tx, const struct mb_context *ctx, const json_t 
     return rc;
 }
 
-static bool has_key(struct mb_tx *tx, const char *folder, const char *fingerprint)
-{
-    char *key = mb_asprintf("org/%s/%s", folder, fingerprint);
-    bool has = mb_tx_has(tx, key);
-    free(key);
-    return has;
-}
-
-static bool is_replica(const struct mb_context *ctx, const char *fingerprint)
-{
-    for (size_t i = 0; i < ctx->replica_count; i++)
-        if (strcmp(ctx->replicas[i].fingerprint, fingerprint) == 0)
-            return true;
-    return false;
-}
-
-static bool is_founder(struct mb_tx *tx, const char *public_key)
-{
-    json_t *founders = mb_tx_get(tx, "org/founders");
-    const json_t *keys = json_object_get(founders, "keys");
-    bool found = false;
-    for (size_t i = 0; i < json_array_size(keys); i++)
-        found |= strcmp(json_string_value(json_array_get(keys, i)), public_key) == 0;
-    json_decref(founders);
-    return found;
-}
-
 /* The new key signs canonical {"new","old","org"}: it agrees to speak for old's identity. */
 static bool proof_holds(const struct mb_context *ctx, const char *new_text, const char *old,
                         const struct mb_public_key *new_key, const char *proof)
@@ -127,12 +100,11 @@ static int key_replace(struct mb_tx *tx, const struct mb_context *ctx, const jso
     if (mb_public_key_parse(&key, new_text, NULL) != 0)
         return mb_refuse(error, "org.key_invalid", "");
     mb_public_key_fingerprint(&key, fingerprint);
-    if (!mb_is_fingerprint(first) || has_key(tx, "first", first))
+    if (!mb_is_fingerprint(first) || mb_org_has(tx, "first", first))
         return mb_refuse(error, "org.key_old", "s", first);
-    if (is_replica(ctx, first))
+    if (mb_is_replica_key(tx, first))
         return mb_refuse(error, "org.key_replica", "s", first);
-    if (strcmp(fingerprint, first) == 0 || has_key(tx, "first", fingerprint) ||
-        has_key(tx, "key", fingerprint) || is_replica(ctx, fingerprint) || is_founder(tx, new_text))
+    if (strcmp(fingerprint, first) == 0 || mb_key_is_known(tx, fingerprint))
         return mb_refuse(error, "org.key_used", "s", fingerprint);
     if (!proof_holds(ctx, new_text, first, &key, mb_json_get_text(body, "proof", "")))
         return mb_refuse(error, "org.key_proof", "");

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/encode.h"
+#include "ledger/membership.h"
 
 static void demand(bool true_here, const char *what)
 {
@@ -382,15 +383,68 @@ char *org_state(struct org *o, const char *key)
     return NULL;
 }
 
-void org_checkpoint(struct org *o, struct mb_checkpoint *c)
+void org_checkpoint_by(struct org *o, const struct mb_secret_key *keys, size_t count,
+                       struct mb_checkpoint *c)
 {
     uint8_t bytes[MB_HEADER_MAX];
     size_t len = mb_header_encode(&mb_ledger_tip(o->ledger)->header, bytes);
     memset(c, 0, sizeof *c);
     mb_buf_add(&c->header, bytes, len);
-    c->signatures = mb_calloc(1, sizeof *c->signatures);
-    c->count = 1;
-    c->signatures[0].key = o->replica.public_key;
-    mb_sshsig_sign(&o->replica, MB_NAMESPACE_CHECKPOINT, mb_bytes(bytes, len),
-                   &c->signatures[0].signature);
+    c->signatures = mb_calloc(count + 1, sizeof *c->signatures);
+    for (; c->count < count; c->count++) {
+        struct mb_signature *s = &c->signatures[c->count];
+        s->key = keys[c->count].public_key;
+        mb_sshsig_sign(&keys[c->count], MB_NAMESPACE_CHECKPOINT, mb_bytes(bytes, len),
+                       &s->signature);
+    }
+}
+
+void org_checkpoint(struct org *o, struct mb_checkpoint *c)
+{
+    org_checkpoint_by(o, &o->replica, 1, c);
+}
+
+static json_t *signature_json(const struct mb_secret_key *key, const char *name_space,
+                              struct mb_bytes message)
+{
+    struct mb_buf binary = {0}, text = {0};
+    mb_sshsig_sign(key, name_space, message, &binary);
+    mb_base64_encode(&text, binary.data, binary.len);
+    json_t *json = json_string(mb_buf_text(&text));
+    mb_buf_clear(&binary);
+    mb_buf_clear(&text);
+    return json;
+}
+
+json_t *org_add_body(struct org *o, const struct mb_secret_key *key, uint8_t onion_seed)
+{
+    const struct mb_tip *tip = mb_ledger_tip(o->ledger);
+    char hash[MB_HASH_HEX_SIZE];
+    struct mb_buf auth = {0}, text = {0};
+    json_t *body = json_object(), *ready = json_object();
+    mb_base32_encode(&auth, key->public_key.b, 32);
+    json_object_set_new(body, "public_key", public_text(key));
+    json_object_set_new(body, "onion", onion(onion_seed));
+    json_object_set_new(body, "peer_onion", onion((uint8_t)(onion_seed + 1)));
+    json_object_set_new(body, "tor_auth", json_string(mb_buf_text(&auth)));
+    mb_hash_hex(&tip->header_hash, hash);
+    mb_ready_text(&text, mb_ledger_org(o->ledger), body, tip->header.slot, hash);
+    json_object_set_new(ready, "header", json_string(hash));
+    json_object_set_new(ready, "slot", json_integer((json_int_t)tip->header.slot));
+    json_object_set_new(ready, "signature",
+                        signature_json(key, MB_NAMESPACE_REPLICA, mb_buf_bytes(&text)));
+    json_object_set_new(body, "ready", ready);
+    mb_buf_clear(&auth);
+    mb_buf_clear(&text);
+    return body;
+}
+
+int64_t org_fill(struct org *o, int64_t time, uint64_t slot)
+{
+    while (mb_ledger_tip(o->ledger)->header.slot < slot) {
+        struct mb_outcome *outcome = org_block(o, time++, NULL, 0);
+        demand(outcome != NULL, o->error.text);
+        mb_outcome_free(outcome);
+    }
+    return time - 1;
 }

@@ -45,7 +45,14 @@ char *org_do(struct org *o, int64_t time, const struct mb_secret_key *key, const
              const char *body);
 /* The text of a key of the state (owned), or NULL. */
 char *org_state(struct org *o, const char *key);
-/* A checkpoint of the newest slot, signed by the replica. */
+/* A checkpoint of the newest slot, signed by the replica; by these keys. */
 void org_checkpoint(struct org *o, struct mb_checkpoint *c);
+void org_checkpoint_by(struct org *o, const struct mb_secret_key *keys, size_t count,
+                       struct mb_checkpoint *c);
+/* The body of org.replica.add for this key, ready at the newest header, with two onions made of
+ * onion_seed and the number after it. Owned. */
+json_t *org_add_body(struct org *o, const struct mb_secret_key *key, uint8_t onion_seed);
+/* Empty blocks, one a second from time on, up to slot. The last one's time. */
+int64_t org_fill(struct org *o, int64_t time, uint64_t slot);
 
 #endif

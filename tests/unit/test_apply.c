@@ -428,39 +428,7 @@ static void modules_sweep_without_a_result(void **state)
     expect_state(w, "toy/swept", NULL);
 }
 
-/* --- Configurations and checkpoint slots. --- */
-
-static void a_waiting_configuration_comes_into_force(void **state)
-{
-    struct watched *w = *state;
-    struct mb_error error;
-    struct mb_hash before = mb_ledger_tip(w->o.ledger)->header.config_hash, root;
-    char *config = org_state(&w->o, "core/config");
-    json_t *next = json_loads(config, 0, NULL);
-    json_object_set_new(next, "from", json_integer(3));
-    json_object_set_new(next, "version", json_integer(2));
-    char *text = mb_json_text(next);
-    struct mb_tree_change key = {.key_hash = mb_sha256("core/config/next", 16),
-                                 .value_hash = mb_sha256(text, strlen(text)),
-                                 .present = true};
-    struct mb_tree_io io = {w->backend.self, w->backend.ops->page_load, w->backend.ops->page_save};
-    /* As a command of a later issue would have left it. */
-    assert_int_equal(w->backend.ops->put(w->backend.self, 0, "core/config/next", mb_bytes_of(text)),
-                     0);
-    assert_int_equal(mb_tree_update(&io, "core", &key, 1, &root, &error), 0);
-
-    empty_block(w, T0);
-    assert_memory_equal(&before, &mb_ledger_tip(w->o.ledger)->header.config_hash, 32);
-    struct mb_outcome *outcome = block(w, T0 + 1, NULL, 0);
-    assert_true(outcome->applied.checkpoint);
-    mb_outcome_free(outcome);
-    assert_memory_not_equal(&before, &mb_ledger_tip(w->o.ledger)->header.config_hash, 32);
-    expect_state(w, "core/config", text);
-    expect_state(w, "core/config/next", NULL);
-    free(text);
-    free(config);
-    json_decref(next);
-}
+/* --- Checkpoint slots. --- */
 
 static void checkpoint_slots(void **state)
 {
@@ -534,7 +502,6 @@ int main(void)
         TEST(due_after_the_end_of_time),
         TEST(epochs_pass_sixteen_a_block),
         TEST(modules_sweep_without_a_result),
-        TEST(a_waiting_configuration_comes_into_force),
         TEST(checkpoint_slots),
         TEST(golden_headers),
     };

@@ -9,7 +9,7 @@
 #include <cmocka.h>
 
 #include "../support/org.h"
-#include "merkle/tree.h"
+#include "ledger/membership.h"
 
 #define T0    ORG_CREATED
 #define SLOTS 6
@@ -357,93 +357,295 @@ static void pins_and_genesis(void **state)
     mb_memory_free(m);
 }
 
-/* As a command of a later issue would leave it: a configuration with another replica, from slot 2.
- */
-static void plant_config(struct org *o, struct mb_backend backend,
-                         const struct mb_secret_key *replica)
+/* --- A ledger of several replicas. --- */
+
+#define CHANGES 6
+
+/* Key i is that of replica i+1. After each change: who is in force, as bits, and who proposes. */
+static const struct {
+    int add, remove; /* numbers; 0: none */
+    unsigned before; /* bit i: replica i+1 was in force */
+} changes[CHANGES] = {
+    {2, 0, 0x01}, {3, 0, 0x03}, {0, 1, 0x07}, {4, 0, 0x06}, {5, 0, 0x0e}, {0, 3, 0x1e},
+};
+
+struct chain {
+    struct org o;
+    struct mb_memory *memory;
+    struct mb_secret_key keys[CHANGES];
+    struct mb_hash org;
+    json_t *lines, *handovers; /* of GET /v1/blocks and /v1/handovers */
+    int64_t time;
+};
+
+static void chain_line(struct chain *l, const struct mb_outcome *outcome)
 {
-    char *config = org_state(o, "core/config"), text[MB_PUBLIC_TEXT_SIZE];
-    json_t *next = json_loads(config, 0, NULL);
-    struct mb_hash root;
-    mb_public_key_text(&replica->public_key, text);
-    json_object_set_new(next, "from", json_integer(2));
-    json_object_set_new(json_array_get(json_object_get(next, "replicas"), 0), "public_key",
-                        json_string(text));
-    char *value = mb_json_text(next);
-    struct mb_tree_change key = {.key_hash = mb_sha256("core/config/next", 16),
-                                 .value_hash = mb_sha256(value, strlen(value)),
-                                 .present = true};
-    struct mb_tree_io io = {backend.self, backend.ops->page_load, backend.ops->page_save};
-    assert_int_equal(backend.ops->put(backend.self, 0, "core/config/next", mb_bytes_of(value)), 0);
-    assert_int_equal(mb_tree_update(&io, "core", &key, 1, &root, NULL), 0);
-    free(value);
-    free(config);
-    json_decref(next);
+    uint8_t bytes[MB_HEADER_MAX];
+    struct mb_block first = {0};
+    mb_buf_add(&first.header, bytes, mb_header_encode(&mb_ledger_tip(l->o.ledger)->header, bytes));
+    json_array_append_new(
+        l->lines, mb_block_to_json(outcome ? &outcome->block : &first, &l->o.replica.public_key));
+    mb_block_clear(&first);
 }
 
-static void handovers_change_who_signs(void **state)
+static void chain_block(struct chain *l, struct mb_checked **c, size_t count)
 {
-    struct ledger *old = *state, l = {0};
+    struct mb_outcome *outcome = org_block(&l->o, l->time++, c, count);
+    assert_non_null(outcome);
+    if (count > 0)
+        assert_non_null(strstr(mb_buf_text(&outcome->block.results[0]), "\"ok\":true"));
+    chain_line(l, outcome);
+    mb_outcome_free(outcome);
+}
+
+/* A checkpoint of the newest slot by the replicas whose bits are set. */
+static json_t *chain_checkpoint(struct chain *l, unsigned who)
+{
+    struct mb_secret_key keys[CHANGES];
+    struct mb_checkpoint c;
+    size_t count = 0;
+    for (size_t i = 0; i < CHANGES; i++)
+        if (who >> i & 1)
+            keys[count++] = l->keys[i];
+    org_checkpoint_by(&l->o, keys, count, &c);
+    json_t *json = mb_checkpoint_to_json(&c);
+    mb_checkpoint_clear(&c);
+    return json;
+}
+
+static void chain_change(struct chain *l, size_t i)
+{
+    int add = changes[i].add;
+    json_t *body = add ? org_add_body(&l->o, &l->keys[add - 1], (uint8_t)(60 + 2 * i))
+                       : json_pack("{s:i}", "number", changes[i].remove);
+    char *text = mb_json_text(body);
+    struct mb_checked *c =
+        org_command(&l->o, &l->o.founders[0], add ? "org.replica.add" : "org.replica.remove", text,
+                    l->time + 60);
+    chain_block(l, &c, 1);
+    for (int k = 0; k < 63; k++)
+        chain_block(l, NULL, 0);
+    if (changes[i].remove == 1)
+        l->o.replica = l->keys[1]; /* proposes from now on */
+    json_array_append_new(l->handovers, json_pack("{s:o, s:o}", "checkpoint",
+                                                  chain_checkpoint(l, changes[i].before), "config",
+                                                  mb_ledger_config(l->o.ledger, i + 2)));
+    json_decref(body);
+    free(text);
+}
+
+static int set_up_chain(void **state)
+{
+    struct chain *l = mb_calloc(1, sizeof *l);
+    l->memory = mb_memory_new();
+    org_found(&l->o, mb_memory_backend(l->memory), 1, 1, "{}");
+    l->org = mb_sha256(l->o.genesis.data, l->o.genesis.len);
+    l->lines = json_array();
+    l->handovers = json_array();
+    l->time = T0;
+    l->keys[0] = l->o.replica;
+    for (uint8_t i = 1; i < CHANGES; i++)
+        l->keys[i] = org_key((uint8_t)(40 + i));
+    chain_line(l, NULL);
+    for (size_t i = 0; i < CHANGES; i++)
+        chain_change(l, i);
+    *state = l;
+    return 0;
+}
+
+static int tear_down_chain(void **state)
+{
+    struct chain *l = *state;
+    json_decref(l->lines);
+    json_decref(l->handovers);
+    org_clear(&l->o);
+    mb_memory_free(l->memory);
+    free(l);
+    return 0;
+}
+
+static void an_audit_follows_the_replicas(void **state)
+{
+    struct chain *l = *state;
     struct audit a;
-    struct mb_secret_key replica = org_key(50);
+    struct mb_memory *memory = mb_memory_new();
+    struct mb_error error;
     size_t count;
-    (void)old;
-    l.memory = mb_memory_new();
-    org_found(&l.o, mb_memory_backend(l.memory), 1, 1, "{}");
-    l.org = mb_sha256(l.o.genesis.data, l.o.genesis.len);
-    add_line(&l, NULL);
-    plant_config(&l.o, mb_memory_backend(l.memory), &replica);
-    block(&l, T0 + 1, NULL, 0);
-    struct mb_secret_key first = l.o.replica;
-    l.o.replica = replica;
-    block(&l, T0 + 100, NULL, 0);
-
-    begin(&a, &l, 1);
-    struct org seen = {.ledger = mb_audit_ledger(a.audit)};
-    plant_config(&seen, mb_memory_backend(a.memory), &replica);
-    assert_int_equal(mb_audit_block(a.audit, l.lines[1], &a.error), 0);
-    assert_int_equal(mb_audit_block(a.audit, l.lines[2], &a.error), 0);
+    assert_int_equal(mb_audit_new(&a.audit, mb_memory_backend(memory), toy_modules, 1, &l->org,
+                                  mb_buf_bytes(&l->o.genesis), &error),
+                     0);
+    for (size_t i = 0; i < json_array_size(l->lines); i++)
+        assert_int_equal(mb_audit_block(a.audit, json_array_get(l->lines, i), &error), 0);
     const uint64_t *handovers = mb_audit_handovers(a.audit, &count);
-    assert_int_equal(count, 1);
-    assert_int_equal(handovers[0], 1);
-    /* The configuration in force for the slot signs: slot 1 the old one, slot 2 the new one. */
-    assert_int_equal(mb_audit_checkpoint(a.audit, l.checkpoints[1], &a.error), 0);
-    assert_int_equal(mb_audit_checkpoint(a.audit, l.checkpoints[2], &a.error), 0);
-    end(&a);
+    assert_int_equal(count, CHANGES);
+    for (size_t i = 0; i < CHANGES; i++) {
+        const json_t *checkpoint = json_object_get(json_array_get(l->handovers, i), "checkpoint");
+        assert_int_equal(handovers[i], 64 * (i + 1));
+        assert_int_equal(handovers[i], mb_json_get_int(checkpoint, "slot", 0));
+        assert_int_equal(mb_audit_checkpoint(a.audit, checkpoint, &error), 0);
+    }
+    /* The newest slot, 384, hands over from {2,3,4,5} to {2,4,5}; those before it sign. */
+    static const struct {
+        unsigned who;
+        bool holds;
+    } signers[] = {{0x1e, true},  {0x0e, true},  {0x1a, true},  {0x1c, true},  {0x1b, true},
+                   {0x06, false}, {0x0a, false}, {0x21, false}, {0x07, false}, {0, false}};
+    for (size_t i = 0; i < sizeof signers / sizeof *signers; i++) {
+        json_t *checkpoint = chain_checkpoint(l, signers[i].who);
+        assert_int_equal(mb_audit_checkpoint(a.audit, checkpoint, &error) == 0, signers[i].holds);
+        json_decref(checkpoint);
+    }
+    /* One signature many times is one. */
+    json_t *checkpoint = chain_checkpoint(l, 0x02);
+    json_t *list = json_object_get(checkpoint, "signatures");
+    for (int i = 0; i < 4; i++)
+        json_array_append(list, json_array_get(list, 0));
+    assert_int_equal(mb_audit_checkpoint(a.audit, checkpoint, &error), MB_EPROOF);
+    json_decref(checkpoint);
+    mb_audit_free(a.audit);
+    mb_memory_free(memory);
+}
 
-    /* The old replica cannot propose slot 2. */
-    begin(&a, &l, 1);
-    seen.ledger = mb_audit_ledger(a.audit);
-    plant_config(&seen, mb_memory_backend(a.memory), &replica);
-    assert_int_equal(mb_audit_block(a.audit, l.lines[1], &a.error), 0);
+/* A replica that was removed can propose its configuration's last slot, and not the next. */
+static void a_removed_replica_proposes_nothing(void **state)
+{
+    struct chain *l = *state;
+    struct mb_memory *memory = mb_memory_new();
+    struct mb_audit *audit;
+    struct mb_error error;
+    uint64_t slot = 3 * 64 + 1;
+    assert_int_equal(mb_audit_new(&audit, mb_memory_backend(memory), toy_modules, 1, &l->org,
+                                  mb_buf_bytes(&l->o.genesis), &error),
+                     0);
+    for (size_t i = 0; i < slot; i++)
+        assert_int_equal(mb_audit_block(audit, json_array_get(l->lines, i), &error), 0);
     struct mb_block b = {0};
-    mb_value_encode(&b.value, &first, &l.org, 2, T0 + 100, NULL, 0);
-    struct mb_header h = {.slot = 2, .time = T0 + 100};
+    mb_value_encode(&b.value, &l->keys[0], &l->org, slot, l->time, NULL, 0);
+    struct mb_header h = {.slot = slot, .time = l->time};
     uint8_t header[MB_HEADER_MAX];
     mb_buf_add(&b.header, header, mb_header_encode(&h, header));
-    json_t *line = mb_block_to_json(&b, &first.public_key);
-    assert_int_equal(mb_audit_block(a.audit, line, &a.error), MB_EPROOF);
-    assert_string_equal(a.error.code, "audit.value");
+    json_t *line = mb_block_to_json(&b, &l->keys[0].public_key);
+    assert_int_equal(mb_audit_block(audit, line, &error), MB_EPROOF);
+    assert_string_equal(error.code, "audit.value");
     json_decref(line);
     mb_block_clear(&b);
-    end(&a);
-    for (int i = 0; i <= SLOTS; i++) {
-        json_decref(l.lines[i]);
-        json_decref(l.checkpoints[i]);
-    }
-    org_clear(&l.o);
-    mb_memory_free(l.memory);
+    mb_audit_free(audit);
+    mb_memory_free(memory);
 }
 
-#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+static void the_first(struct chain *l, struct mb_membership *m)
+{
+    struct mb_genesis g;
+    assert_int_equal(mb_genesis_parse(&g, mb_buf_bytes(&l->o.genesis), NULL), 0);
+    mb_membership_first(m, &g);
+    mb_genesis_clear(&g);
+}
+
+static void a_client_walks_the_handovers(void **state)
+{
+    struct chain *l = *state;
+    struct mb_membership m, after;
+    struct mb_error error;
+    the_first(l, &m);
+    assert_int_equal(m.version, 1);
+    assert_memory_equal(&m.hash, mb_ledger_config_at(l->o.ledger, 0, &after) ? &after.hash : NULL,
+                        32);
+    for (size_t i = 0; i < CHANGES; i++) {
+        const json_t *item = json_array_get(l->handovers, i);
+        assert_int_equal(mb_handover_verify(&m, item, &l->org, &after, &error), 0);
+        m = after;
+    }
+    assert_int_equal(m.version, CHANGES + 1);
+    assert_int_equal(m.from, 64 * CHANGES + 1);
+    assert_int_equal(m.count, 3);
+}
+
+/* The third handover, from {1,2,3} to {2,3}, changed in one way each. */
+static void false_handovers(void **state)
+{
+    static const char *const codes[] = {
+        "checkpoint.unsigned", "checkpoint.unsigned", "handover.order", "handover.config",
+        "handover.config",     "config.invalid",      "config.invalid", "config.invalid",
+        "handover.invalid",    "checkpoint.invalid",  "handover.order", "handover.other",
+    };
+    struct chain *l = *state;
+    struct mb_membership m, after;
+    struct mb_error error;
+    the_first(l, &m);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(
+            mb_handover_verify(&m, json_array_get(l->handovers, i), &l->org, &after, &error), 0);
+        m = after;
+    }
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
+        json_t *item = json_deep_copy(json_array_get(l->handovers, i == 2 ? 3 : 2));
+        json_t *checkpoint = json_object_get(item, "checkpoint");
+        json_t *signatures = json_object_get(checkpoint, "signatures");
+        json_t *config = json_object_get(item, "config");
+        json_t *replicas = json_object_get(config, "replicas");
+        struct mb_hash org = l->org;
+        switch (i) {
+        case 0: /* a minority */
+            json_array_remove(signatures, 0);
+            json_array_remove(signatures, 0);
+            break;
+        case 1: /* twice the same */
+            json_array_set(signatures, 0, json_array_get(signatures, 1));
+            json_array_set(signatures, 2, json_array_get(signatures, 1));
+            break;
+        case 3: /* another configuration under these signatures */
+            json_array_remove(replicas, 0);
+            break;
+        case 4:
+            json_object_set_new(config, "next_number", json_integer(50));
+            break;
+        case 5:
+            json_array_append(replicas, json_array_get(replicas, 0));
+            break;
+        case 6:
+            json_array_clear(replicas);
+            break;
+        case 7:
+            json_object_set_new(json_array_get(replicas, 0), "onion", json_string("x"));
+            break;
+        case 8:
+            json_object_set_new(item, "more", json_integer(1));
+            break;
+        case 9:
+            json_object_set_new(checkpoint, "slot", json_integer(1));
+            break;
+        case 10: /* from another slot than the header's next */
+            json_object_set_new(config, "from", json_integer(500));
+            break;
+        case 11:
+            org.b[0] ^= 1;
+            break;
+        default:
+            break;
+        }
+        assert_int_not_equal(mb_handover_verify(&m, item, &org, &after, &error), 0);
+        assert_string_equal(error.code, codes[i]);
+        json_decref(item);
+    }
+}
+
+#define TEST(f)       cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define CHAIN_TEST(f) cmocka_unit_test_setup_teardown(f, set_up_chain, tear_down_chain)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_good_ledger_passes),       TEST(every_text_field_counts),
-        TEST(slots_come_in_order),        TEST(envelopes_and_results_count),
-        TEST(each_header_field_is_named), TEST(a_forged_block_by_another_key),
-        TEST(false_checkpoints),          TEST(pins_and_genesis),
-        TEST(handovers_change_who_signs),
+        TEST(a_good_ledger_passes),
+        TEST(every_text_field_counts),
+        TEST(slots_come_in_order),
+        TEST(envelopes_and_results_count),
+        TEST(each_header_field_is_named),
+        TEST(a_forged_block_by_another_key),
+        TEST(false_checkpoints),
+        TEST(pins_and_genesis),
+        CHAIN_TEST(an_audit_follows_the_replicas),
+        CHAIN_TEST(a_removed_replica_proposes_nothing),
+        CHAIN_TEST(a_client_walks_the_handovers),
+        CHAIN_TEST(false_handovers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,11 +46,13 @@ bool mb_tx_identity(struct mb_tx *tx, const char *fingerprint, char identity[MB_
 /* True if the key speaks for a founder or is a replica: such keys bring no work. */
 bool mb_tx_has_role(struct mb_tx *tx, const char *fingerprint);
 
+#define MB_TOR_AUTH_SIZE 53 /* 52 base32 characters, NUL */
 struct mb_replica {
     int64_t number;
     struct mb_public_key key;
     char fingerprint[MB_FINGERPRINT_SIZE];
     char onion[MB_ONION_SIZE], peer_onion[MB_ONION_SIZE];
+    char tor_auth[MB_TOR_AUTH_SIZE]; /* X25519: whom the other replicas' peer onions let in */
 };
 
 struct mb_context {
