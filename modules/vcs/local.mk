@@ -15,14 +15,16 @@ modules_vcs_libvcs_la_SOURCES = \
 	modules/vcs/vcs.h \
 	modules/vcs/vcs_apply.c modules/vcs/vcs_push_apply.c modules/vcs/vcs_state.h \
 	modules/vcs/vcs_head.c modules/vcs/vcs_head.h \
+	modules/vcs/vcs_packed.c modules/vcs/vcs_packed.h \
 	modules/vcs/vcs_pktline.c modules/vcs/vcs_pktline.h \
 	modules/vcs/vcs_policy.c modules/vcs/vcs_policy.h \
 	modules/vcs/vcs_refs.c
 
-unit_tests += tests/unit/test_vcs_apply tests/unit/test_vcs_head tests/unit/test_vcs_policy \
-	tests/unit/test_vcs_refs
+unit_tests += tests/unit/test_vcs_apply tests/unit/test_vcs_head tests/unit/test_vcs_packed \
+	tests/unit/test_vcs_policy tests/unit/test_vcs_refs
 tests_unit_test_vcs_apply_LDADD = modules/vcs/libvcs.la $(LDADD)
 tests_unit_test_vcs_head_LDADD = modules/vcs/libvcs.la $(LDADD)
+tests_unit_test_vcs_packed_LDADD = modules/vcs/libvcs.la $(LDADD)
 tests_unit_test_vcs_policy_LDADD = modules/vcs/libvcs.la $(LDADD)
 tests_unit_test_vcs_refs_LDADD = modules/vcs/libvcs.la $(LDADD)
 fuzz_targets += tests/fuzz/fuzz_vcs_head tests/fuzz/fuzz_vcs_policy

@@ -57,6 +57,7 @@ static void stop(void *self)
         mb_loop_once(v->loop, 50);
     }
     mb_child_free(v->maintenance);
+    mb_timer_free(v->settle);
     vcs_repos_close(v);
     free(v->dir);
     free(v->incoming);
@@ -68,11 +69,11 @@ static int start(struct mb_host *host, void **self, struct mb_error *error)
 {
     struct vcs *v = mb_calloc(1, sizeof *v);
     git_libgit2_init();
-    git_libgit2_opts(GIT_OPT_ENABLE_FSYNC_GITDIR, 0); /* refs follow the state after a crash */
     git_libgit2_opts(GIT_OPT_SET_CACHE_MAX_SIZE, (ssize_t)(4 << 20));
     git_libgit2_opts(GIT_OPT_SET_MWINDOW_MAPPED_LIMIT, (size_t)(32 << 20));
     v->host = host;
     v->loop = mb_host_loop(host);
+    v->settle = mb_timer_new(v->loop, vcs_repos_settle_due, v);
     v->dir = mb_strdup(mb_host_dir(host));
     v->incoming = mb_asprintf("%s/incoming", v->dir);
     int rc = mkdir(v->incoming, 0700) != 0 && errno != EEXIST

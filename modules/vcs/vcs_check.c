@@ -101,9 +101,8 @@ static void child_exited(void *arg, int status)
 static void run(struct vcs_check *c, const char *const *args, const char *in, const char *out,
                 void (*next)(struct vcs_check *c))
 {
-    char *dir = vcs_repo_dir(c->v, c->repo);
     struct vcs_git git = {.args = args,
-                          .repo_dir = dir,
+                          .repo = c->repo,
                           .quarantine = c->has_pack ? c->tmp : NULL,
                           .std = {MB_NULL, MB_NULL, MB_NULL},
                           .exited = child_exited,
@@ -121,7 +120,6 @@ static void run(struct vcs_check *c, const char *const *args, const char *in, co
     for (size_t i = 0; i < 3; i++)
         if (git.std[i] >= 0)
             close(git.std[i]);
-    free(dir);
     if (rc < 0)
         fail(c, mb_fail(&c->work->error, MB_EIO, "vcs.quota", "the quarantine cannot be used"));
 }

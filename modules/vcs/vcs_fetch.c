@@ -105,18 +105,16 @@ static void start(struct fetch *f)
     static const char *const show[] = {"upload-pack", "--http-backend-info-refs", "--strict", ".",
                                        NULL};
     const char *protocol = mb_request_header(f->request, "Git-Protocol");
-    char *dir = vcs_repo_dir(f->v, f->repo);
     int pipes[3];
     struct vcs_git git = {
         .args = f->advertise ? show : run,
-        .repo_dir = dir,
+        .repo = f->repo,
         .protocol = protocol != NULL && strcmp(protocol, "version=2") == 0 ? protocol : NULL,
         .std = {f->advertise ? MB_NULL : f->body, MB_PIPE, MB_NULL},
         .exited = child_exited,
         .arg = f,
     };
     int rc = vcs_git_spawn(f->v, &git, &f->child, pipes);
-    free(dir);
     if (rc != 0) {
         refuse(f->request, f->v, MB_EIO, "vcs.busy");
         return;

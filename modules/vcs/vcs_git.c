@@ -19,9 +19,11 @@ int vcs_git_spawn(struct vcs *v, const struct vcs_git *git, struct mb_child **ch
 {
     const char *argv[ARGS_MAX] = {MB_GIT_PATH}, *env[20];
     size_t argc = 1, n = 0;
-    char *git_dir = mb_asprintf("GIT_DIR=%s", git->repo_dir), *objects = NULL, *alternates = NULL,
+    char *dir = vcs_repo_dir(v, git->repo);
+    char *git_dir = mb_asprintf("GIT_DIR=%s", dir), *objects = NULL, *alternates = NULL,
          *protocol = NULL;
     struct mb_error error = {0};
+    vcs_repos_settle(v, git->repo);
     for (size_t i = 0; git->args[i] != NULL && argc + 1 < ARGS_MAX; i++)
         argv[argc++] = git->args[i];
     env[n++] = git_dir;
@@ -36,8 +38,7 @@ int vcs_git_spawn(struct vcs *v, const struct vcs_git *git, struct mb_child **ch
     env[n++] = "GIT_USER_AGENT=git/2";
     if (git->quarantine != NULL) {
         env[n++] = objects = mb_asprintf("GIT_OBJECT_DIRECTORY=%s/objects", git->quarantine);
-        env[n++] = alternates =
-            mb_asprintf("GIT_ALTERNATE_OBJECT_DIRECTORIES=%s/objects", git->repo_dir);
+        env[n++] = alternates = mb_asprintf("GIT_ALTERNATE_OBJECT_DIRECTORIES=%s/objects", dir);
     }
     if (git->protocol != NULL)
         env[n++] = protocol = mb_asprintf("GIT_PROTOCOL=%s", git->protocol);
@@ -45,7 +46,7 @@ int vcs_git_spawn(struct vcs *v, const struct vcs_git *git, struct mb_child **ch
     struct mb_child_spec spec = {
         .argv = argv,
         .env = env,
-        .dir = git->repo_dir,
+        .dir = dir,
         .std = {git->std[0], git->std[1], git->std[2]},
         .cpu_s = git->quarantine != NULL ? CHECK_CPU_S : FETCH_CPU_S,
         .memory_bytes = MEMORY,
@@ -56,6 +57,7 @@ int vcs_git_spawn(struct vcs *v, const struct vcs_git *git, struct mb_child **ch
     v->git_missing = rc != 0;
     if (rc != 0)
         mb_log(MB_LOG_ERROR, "vcs", "no_child", "code=%s", error.code);
+    free(dir);
     free(git_dir);
     free(objects);
     free(alternates);

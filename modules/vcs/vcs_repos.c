@@ -15,10 +15,11 @@
 
 #include "vcs_world.h"
 
-/* Joining costs as much as there is; and ext4 is slow to make files for a while where thousands
- * were removed. */
-#define JOIN_REFS_AFTER  2000
 #define JOIN_PACKS_AFTER 100
+/* Writing packed-refs costs as much as there is; and ext4 is slow to make files for a while where
+ * thousands were removed. */
+#define SETTLE_MS    100
+#define SETTLE_SHARE 50 /* of the time, at most one part in so many goes into it */
 
 char *vcs_incoming_path(const struct vcs *v, const char *pack)
 {
@@ -27,17 +28,21 @@ char *vcs_incoming_path(const struct vcs *v, const char *pack)
 
 /* --- Opened repositories --- */
 
-static void close_one(struct vcs_open *o)
+static int write_refs(struct vcs *v, struct vcs_open *o);
+
+static void close_one(struct vcs *v, struct vcs_open *o)
 {
+    write_refs(v, o);
     git_repository_free(o->git);
     vcs_refs_free(o->refs);
+    vcs_changes_clear(&o->changes);
     *o = (struct vcs_open){.name = ""};
 }
 
 void vcs_repos_close(struct vcs *v)
 {
     for (size_t i = 0; i < VCS_OPEN_MAX; i++)
-        close_one(&v->open[i]);
+        close_one(v, &v->open[i]);
 }
 
 struct vcs_open *vcs_repos_open(struct vcs *v, const char *name)
@@ -59,7 +64,7 @@ struct vcs_open *vcs_repos_open(struct vcs *v, const char *name)
         mb_log(MB_LOG_ERROR, "vcs", "cannot_open", "repo=%s", name);
         return NULL;
     }
-    close_one(oldest);
+    close_one(v, oldest);
     mb_snprintf(oldest->name, sizeof oldest->name, "%s", name);
     oldest->git = git;
     oldest->used = ++v->clock;
@@ -201,35 +206,131 @@ static int place_pack(struct vcs *v, const char *repo, const char *pack)
 
 /* --- Refs --- */
 
-static void set_ref(git_repository *git, const char *ref, const char *id)
+/* The file, or nothing if there is none; negative: it cannot be read. */
+static int read_packed(const char *path, struct mb_buf *out)
 {
-    git_reference *made = NULL;
-    git_oid oid;
-    int rc;
-    if (id == NULL) {
-        rc = git_reference_remove(git, ref);
-        rc = rc == GIT_ENOTFOUND ? 0 : rc;
-    } else {
-        rc = git_oid_fromstr(&oid, id);
-        if (rc == 0)
-            rc = git_reference_create(&made, git, ref, &oid, 1, NULL);
-        git_reference_free(made);
+    struct stat st;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == ENOENT ? 0 : -1;
+    int rc = fstat(fd, &st);
+    ssize_t n = 1;
+    if (rc == 0)
+        mb_buf_reserve(out, (size_t)st.st_size + 1);
+    while (rc == 0 && n > 0) {
+        mb_buf_reserve(out, 65536);
+        n = read(fd, out->data + out->len, 65536);
+        rc = n < 0 ? -1 : 0;
+        out->len += n > 0 ? (size_t)n : 0;
     }
-    if (rc != 0)
-        mb_log(MB_LOG_ERROR, "vcs", "cannot_move_ref", "code=%d", rc);
+    close(fd);
+    return rc;
 }
 
-/* One ref as the state has it, on disk and in the advertisement. */
+/* Whole or not at all, for a git that reads it meanwhile; not synced: after a crash it is compared
+ * with the state. */
+static int replace_packed(const char *path, const struct mb_buf *text)
+{
+    char *fresh = mb_asprintf("%s.new", path);
+    int fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int rc = fd < 0 ? -1 : 0;
+    for (size_t done = 0; rc == 0 && done < text->len;) {
+        ssize_t n = write(fd, text->data + done, text->len - done);
+        rc = n <= 0 ? -1 : 0;
+        done += n > 0 ? (size_t)n : 0;
+    }
+    if (fd >= 0 && close(fd) != 0)
+        rc = -1;
+    if (rc == 0)
+        rc = rename(fresh, path);
+    free(fresh);
+    return rc;
+}
+
+/* A ref in a file of its own, made by somebody's git, would hide the one in packed-refs. */
+static void remove_file_of(const char *dir, const char *ref)
+{
+    char *path = mb_asprintf("%s/%s", dir, ref);
+    unlink(path);
+    free(path);
+}
+
+static int write_refs(struct vcs *v, struct vcs_open *o)
+{
+    if (o->changes.count == 0)
+        return 0;
+    int64_t began_ms = mb_now_ms();
+    struct mb_buf old = {0}, text = {0};
+    char *dir = vcs_repo_dir(v, o->name), *path = mb_asprintf("%s/packed-refs", dir);
+    int rc = read_packed(path, &old);
+    if (rc == 0) {
+        vcs_packed_merge(mb_buf_bytes(&old), &o->changes, &text);
+        rc = replace_packed(path, &text);
+    }
+    for (size_t i = 0; rc == 0 && i < o->changes.count; i++)
+        remove_file_of(dir, o->changes.items[i].ref);
+    if (rc == 0)
+        vcs_changes_clear(&o->changes);
+    else if (!o->stuck)
+        mb_log(MB_LOG_ERROR, "vcs", "cannot_move_refs", "repo=%s errno=%d", o->name, errno);
+    o->stuck = rc != 0;
+    int64_t now_ms = mb_now_ms(), pause_ms = (now_ms - began_ms) * SETTLE_SHARE;
+    o->write_ms = now_ms + (pause_ms > SETTLE_MS ? pause_ms : SETTLE_MS);
+    mb_buf_clear(&old);
+    mb_buf_clear(&text);
+    free(path);
+    free(dir);
+    return rc;
+}
+
+void vcs_repos_settle(struct vcs *v, const char *name)
+{
+    for (size_t i = 0; i < VCS_OPEN_MAX; i++)
+        if (strcmp(v->open[i].name, name) == 0)
+            write_refs(v, &v->open[i]);
+}
+
+void vcs_repos_settle_due(void *arg)
+{
+    struct vcs *v = arg;
+    int64_t next_ms = INT64_MAX, now_ms = mb_now_ms();
+    for (size_t i = 0; i < VCS_OPEN_MAX; i++) {
+        struct vcs_open *o = &v->open[i];
+        if (o->changes.count > 0 && now_ms >= o->write_ms)
+            write_refs(v, o);
+        if (o->changes.count > 0 && o->write_ms < next_ms)
+            next_ms = o->write_ms;
+    }
+    if (next_ms < INT64_MAX)
+        mb_timer_set(v->settle, next_ms > now_ms ? next_ms - now_ms : 0);
+}
+
+/* What an annotated tag stands for. Only refs/tags/ can hold one (vcs_check.c sees to it). */
+static const char *peel(git_repository *git, const char *ref, const char *id, char out[65])
+{
+    git_object *tag = NULL, *object = NULL;
+    git_oid oid;
+    bool is_tag = strncmp(ref, "refs/tags/", 10) == 0 && git_oid_fromstr(&oid, id) == 0 &&
+                  git_object_lookup(&tag, git, &oid, GIT_OBJECT_ANY) == 0 &&
+                  git_object_type(tag) == GIT_OBJECT_TAG &&
+                  git_object_peel(&object, tag, GIT_OBJECT_ANY) == 0;
+    if (is_tag)
+        git_oid_tostr(out, 65, git_object_id(object));
+    git_object_free(object);
+    git_object_free(tag);
+    return is_tag ? out : NULL;
+}
+
+/* One ref as the state has it: in the advertisement, and soon on disk. */
 static void follow_ref(struct vcs *v, struct vcs_open *o, const char *ref)
 {
-    char key[MB_STATE_KEY_MAX + 1];
+    char key[MB_STATE_KEY_MAX + 1], peeled[65];
     vcs_ref_key(key, o->name, ref);
     json_t *id = mb_tx_get(mb_host_state(v->host), key);
     const char *text = id != NULL ? json_string_value(id) : NULL;
-    set_ref(o->git, ref, text);
+    vcs_changes_set(&o->changes, ref, text, text != NULL ? peel(o->git, ref, text, peeled) : NULL);
     if (o->refs != NULL)
         vcs_refs_set(o->refs, ref, text);
-    o->updates++;
     json_decref(id);
 }
 
@@ -241,39 +342,32 @@ static void maintained(void *arg, int status)
         mb_log(MB_LOG_WARN, "vcs", "maintenance_failed", "status=%d", status);
 }
 
-/* Many small pushes leave many packs and loose refs: join them now and then, in the background. */
+/* Many small pushes leave many packs: join them now and then, in the background. */
 static void maintain(struct vcs *v, struct vcs_open *o)
 {
-    static const char *const refs[] = {"pack-refs", "--all", NULL};
-    static const char *const packs[] = {"repack", "-d", "-l", "-q", "--geometric=2", NULL};
-    bool join_packs = o->packs >= JOIN_PACKS_AFTER;
-    if (v->maintenance != NULL || (!join_packs && o->updates < JOIN_REFS_AFTER))
+    static const char *const args[] = {"repack", "-d", "-l", "-q", "--geometric=2", NULL};
+    if (v->maintenance != NULL || o->packs < JOIN_PACKS_AFTER)
         return;
-    char *dir = vcs_repo_dir(v, o->name);
-    struct vcs_git git = {.args = join_packs ? packs : refs,
-                          .repo_dir = dir,
+    struct vcs_git git = {.args = args,
+                          .repo = o->name,
                           .std = {MB_NULL, MB_NULL, MB_NULL},
                           .exited = maintained,
                           .arg = v};
     int pipes[3];
-    *(join_packs ? &o->packs : &o->updates) = 0;
+    o->packs = 0;
     vcs_git_spawn(v, &git, &v->maintenance, pipes);
-    free(dir);
 }
 
-/* Deletions first: a name may become a folder. */
 static void follow_updates(struct vcs *v, struct vcs_open *o, const json_t *updates)
 {
     const json_t *u;
     size_t i;
-    for (int deleting = 1; deleting >= 0; deleting--)
-        json_array_foreach(updates, i, u)
-        {
-            const char *ref = mb_json_get_text(u, "ref", ""), *id = mb_json_get_text(u, "new", "");
-            bool deletes = strspn(id, "0") == strlen(id);
-            if (strncmp(ref, "refs/for/", 9) != 0 && deletes == (deleting == 1))
-                follow_ref(v, o, ref);
-        }
+    json_array_foreach(updates, i, u)
+    {
+        const char *ref = mb_json_get_text(u, "ref", "");
+        if (strncmp(ref, "refs/for/", 9) != 0)
+            follow_ref(v, o, ref);
+    }
 }
 
 static void follow_push(struct vcs *v, const json_t *outcome, const char *pack)
@@ -336,6 +430,7 @@ void vcs_repos_follow(struct vcs *v, const struct mb_applied *applied)
             follow_repo(v, mb_json_get_text(e->body, "name", ""));
         }
     }
+    vcs_repos_settle_due(v);
 }
 
 /* --- After a start: compare, and close the difference --- */
@@ -344,7 +439,8 @@ struct reconciling {
     struct vcs *v;
     struct vcs_open *open;
     size_t skip;
-    json_t *wanted; /* ref → id */
+    struct mb_buf old; /* packed-refs as it is */
+    struct vcs_changes wanted;
     unsigned changed;
     int rc;
 };
@@ -352,7 +448,18 @@ struct reconciling {
 static int want_ref(void *arg, const char *key, const json_t *value)
 {
     struct reconciling *r = arg;
-    json_object_set_new(r->wanted, key + r->skip, json_string(json_string_value(value)));
+    const char *ref = key + r->skip, *id = json_string_value(value);
+    struct mb_bytes had, had_peeled;
+    char peeled[65];
+    bool same = vcs_packed_find(mb_buf_bytes(&r->old), ref, &had, &had_peeled) &&
+                mb_bytes_equal(had, mb_bytes_of(id));
+    if (!same)
+        r->changed++;
+    if (same && had_peeled.len > 0 &&
+        mb_snprintf(peeled, sizeof peeled, "%.*s", (int)had_peeled.len, had_peeled.data) == 0)
+        vcs_changes_set(&r->wanted, ref, id, peeled);
+    else
+        vcs_changes_set(&r->wanted, ref, id, peel(r->open->git, ref, id, peeled));
     return 0;
 }
 
@@ -366,29 +473,29 @@ static int place_push(void *arg, const char *key, const json_t *value)
     return r->rc;
 }
 
+static int remove_loose(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+{
+    (void)st;
+    (void)ftw;
+    return kind == FTW_F ? remove(path) : 0;
+}
+
+/* packed-refs is written from the state; what a git of somebody's left beside it goes. */
 static void correct_refs(struct reconciling *r)
 {
-    git_strarray have = {0};
-    const char *ref;
-    json_t *id;
-    if (git_reference_list(&have, r->open->git) != 0)
-        return;
-    for (size_t i = 0; i < have.count; i++)
-        if (json_object_get(r->wanted, have.strings[i]) == NULL) {
-            set_ref(r->open->git, have.strings[i], NULL);
-            r->changed++;
-        }
-    git_strarray_dispose(&have);
-    json_object_foreach(r->wanted, ref, id)
-    {
-        git_oid is, want;
-        bool same = git_reference_name_to_id(&is, r->open->git, ref) == 0 &&
-                    git_oid_fromstr(&want, json_string_value(id)) == 0 && git_oid_equal(&is, &want);
-        if (!same) {
-            set_ref(r->open->git, ref, json_string_value(id));
-            r->changed++;
-        }
-    }
+    char *dir = vcs_repo_dir(r->v, r->open->name), *path = mb_asprintf("%s/packed-refs", dir);
+    char *loose = mb_asprintf("%s/refs", dir);
+    struct mb_buf text = {0};
+    vcs_packed_merge(mb_bytes_of(""), &r->wanted, &text);
+    if (!mb_bytes_equal(mb_buf_bytes(&text), mb_buf_bytes(&r->old)) &&
+        replace_packed(path, &text) != 0)
+        r->rc = MB_EIO;
+    if (r->rc == 0 && nftw(loose, remove_loose, 16, FTW_PHYS) != 0)
+        r->rc = MB_EIO;
+    mb_buf_clear(&text);
+    free(loose);
+    free(path);
+    free(dir);
 }
 
 static int reconcile_repo(void *arg, const char *key, const json_t *value)
@@ -396,21 +503,26 @@ static int reconcile_repo(void *arg, const char *key, const json_t *value)
     struct vcs *v = arg;
     const char *name = key + strlen("vcs/repo/");
     struct mb_tx *state = mb_host_state(v->host);
-    struct reconciling r = {.v = v, .wanted = json_object()};
+    struct reconciling r = {.v = v};
     char prefix[MB_STATE_KEY_MAX + 1];
-    if (make_repo(v, name, value) != 0 || (r.open = vcs_repos_open(v, name)) == NULL) {
-        json_decref(r.wanted);
+    if (make_repo(v, name, value) != 0 || (r.open = vcs_repos_open(v, name)) == NULL)
         return MB_EIO;
-    }
+    char *dir = vcs_repo_dir(v, name), *path = mb_asprintf("%s/packed-refs", dir);
     mb_snprintf(prefix, sizeof prefix, "vcs/push/%s/", name);
     mb_tx_scan(state, prefix, "", place_push, &r);
+    if (r.rc == 0)
+        r.rc = read_packed(path, &r.old) != 0 ? MB_EIO : 0;
     mb_snprintf(prefix, sizeof prefix, "vcs/ref/%s/", name);
     r.skip = strlen(prefix);
     mb_tx_scan(state, prefix, "", want_ref, &r);
-    correct_refs(&r);
+    if (r.rc == 0)
+        correct_refs(&r);
     if (r.changed > 0)
         mb_log(MB_LOG_INFO, "vcs", "reconciled", "repo=%s refs=%u", name, r.changed);
-    json_decref(r.wanted);
+    vcs_changes_clear(&r.wanted);
+    mb_buf_clear(&r.old);
+    free(path);
+    free(dir);
     return r.rc;
 }
 

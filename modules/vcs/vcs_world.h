@@ -9,6 +9,7 @@
 
 #include "vcs.h"
 #include "vcs_head.h"
+#include "vcs_packed.h"
 
 #define VCS_OPEN_MAX 32 /* repositories kept open, and advertisements kept made */
 
@@ -16,9 +17,12 @@
 struct vcs_open {
     char name[VCS_REPO_MAX + 1];
     git_repository *git;
-    struct vcs_refs *refs;   /* NULL until somebody asks */
-    uint64_t used;           /* for taking out the oldest */
-    unsigned updates, packs; /* of refs, and placed, since they were joined */
+    struct vcs_refs *refs;      /* NULL until somebody asks */
+    struct vcs_changes changes; /* of refs, that packed-refs has not followed yet */
+    int64_t write_ms;           /* not before, unless somebody is about to read them */
+    bool stuck;                 /* the last write failed */
+    uint64_t used;              /* for taking out the oldest */
+    unsigned packs;             /* placed since they were joined */
 };
 
 struct vcs {
@@ -31,6 +35,7 @@ struct vcs {
     struct vcs_receive *receives;
     unsigned pushing, fetching;
     struct mb_child *maintenance;
+    struct mb_timer *settle; /* for refs that wait */
     bool draining;
     void (*drained)(void *arg);
     void *drained_arg;
@@ -38,11 +43,12 @@ struct vcs {
     bool git_missing;
 };
 
-/* --- vcs_git.c: git as a child, in an environment made from nothing --- */
+/* --- vcs_git.c: git as a child, in an environment made from nothing; it finds the refs as the
+ * state has them --- */
 
 struct vcs_git {
     const char *const *args; /* without "git" */
-    const char *repo_dir;
+    const char *repo;
     const char *quarantine; /* objects go here, the repository's are alternates; or NULL */
     const char *protocol;   /* GIT_PROTOCOL, or NULL */
     int std[3];             /* as in mb_child_spec */
@@ -59,6 +65,10 @@ char *vcs_repo_dir(const struct vcs *v, const char *name);
 int vcs_repos_reconcile(struct vcs *v, struct mb_error *error);
 /* What a block did to repositories, refs and packs. */
 void vcs_repos_follow(struct vcs *v, const struct mb_applied *applied);
+/* The refs that git finds on disk are the state's: they follow it at once where pushes are few, and
+ * otherwise a few times a second, or before a git is started. */
+void vcs_repos_settle(struct vcs *v, const char *name);
+void vcs_repos_settle_due(void *v); /* those of all repositories whose time has come */
 struct vcs_open *vcs_repos_open(struct vcs *v, const char *name);
 void vcs_repos_close(struct vcs *v);
 void vcs_remove_tree(const char *path);

@@ -30,7 +30,10 @@ g() {
 }
 ga() { g "$alice" "$@"; }
 gb() { g "$bob" "$@"; }
-ref_of() { git -C "$data/vcs/${2-site}.git" rev-parse -q --verify "$1"; }
+ref_of() { # REF [REPO]: on disk, as a git that the daemon starts finds it
+    get "/${2-site}.git/info/refs?service=git-upload-pack" >/dev/null
+    git -C "$data/vcs/${2-site}.git" rev-parse -q --verify "$1"
+}
 peak() { sed -n 's/^VmHWM:[ \t]*\([0-9]*\) kB/\1/p' "/proc/${pids[daemon]}/status"; }
 forget_peak() { echo 5 >"/proc/${pids[daemon]}/clear_refs" 2>/dev/null; }
 peak_below() { # NAME MIB
