@@ -78,6 +78,7 @@ int onions_start(struct node *n, struct mb_error *error)
         .socks = option(n, "socks"),
         .password_file = option(n, "password_file"),
         .cookie_file = option(n, "cookie_file"),
+        .publish_jitter_ms = (unsigned)mb_config_int(n->config, "tor", "publish_jitter") * 1000,
         .changed = changed,
         .arg = n,
     };

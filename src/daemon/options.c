@@ -102,6 +102,14 @@ static const struct mb_option tor_options[] = {
      .kind = MB_OPTION_FLAG,
      .fallback = "yes",
      .help = "Ask tor for the proof-of-work defence of onion services where it has it."},
+    {.name = "publish_jitter",
+     .kind = MB_OPTION_DURATION,
+     .fallback = "5s",
+     .min = 0,
+     .max = 3600,
+     .help = "After a start, onion services are published a random time up to this after tor can\n"
+             "be used, so that they do not tell when the daemon was started. After a restart of\n"
+             "tor alone they are put back at once."},
     {.name = NULL},
 };
 

@@ -114,9 +114,12 @@ struct mb_tor {
     bool ready;    /* authenticated, and not refused */
     bool checking; /* GETINFO of the onions is on its way */
     char *found_socks;
-    struct mb_timer *retry;  /* start or connect again */
-    struct mb_timer *tick;   /* each second while ready */
-    struct mb_timer *notify; /* status changed */
+    struct mb_timer *retry;   /* start or connect again */
+    struct mb_timer *tick;    /* each second while ready */
+    struct mb_timer *notify;  /* status changed */
+    struct mb_timer *publish; /* nothing is held back any more */
+    unsigned jitter_ms;
+    bool held; /* nothing has been published yet, and is not to be */
     int64_t checked_ms;
 
     enum mb_tor_state state;
@@ -136,8 +139,10 @@ void tor_changed(struct mb_tor *t);
 void tor_note_error(struct mb_tor *t, const struct mb_error *error); /* logs it, once in a row */
 
 /* onions.c: what ought to be there against what is. */
-void tor_onions_check(struct mb_tor *t); /* ask, and add what is missing */
-void tor_onions_lost(struct mb_tor *t);  /* the connection is gone, and they with it */
+void tor_onions_check(struct mb_tor *t); /* ask, and add what is missing, unless it is held back */
+void tor_onions_up(struct mb_tor *t);    /* tor can be used: a while later nothing is held back */
+void tor_onions_release(struct mb_tor *t);
+void tor_onions_lost(struct mb_tor *t); /* the connection is gone, and they with it */
 void tor_onions_event(struct mb_tor *t, const char *line); /* HS_DESC … */
 void tor_onions_probe(struct mb_tor *t);                   /* those that are due */
 bool tor_onions_missing(const struct mb_tor *t);

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <sodium.h>
+
 #include "loop/log.h"
 #include "tor/internal.h"
 
@@ -143,10 +145,23 @@ static void on_list(void *arg, unsigned tag, const struct mb_control_reply *r)
 
 void tor_onions_check(struct mb_tor *t)
 {
-    if (t->checking)
+    if (t->checking || t->held)
         return;
     t->checking = true;
     tor_link_send(t->link, on_list, t, 0, "GETINFO onions/current onions/detached");
+}
+
+void tor_onions_up(struct mb_tor *t)
+{
+    if (t->held)
+        mb_timer_set(t->publish, randombytes_uniform(t->jitter_ms + 1));
+}
+
+void tor_onions_release(struct mb_tor *t)
+{
+    t->held = false;
+    if (t->ready)
+        tor_onions_check(t);
 }
 
 bool tor_onions_missing(const struct mb_tor *t)

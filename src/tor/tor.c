@@ -119,6 +119,8 @@ static void set_percent(struct mb_tor *t, const char *line)
     t->percent = percent;
     bool up = t->state != MB_TOR_UP && percent == 100;
     set_state(t, percent == 100 ? MB_TOR_UP : MB_TOR_BOOTSTRAP);
+    if (up)
+        tor_onions_up(t);
     if (up && t->ready)
         tor_advice_ask(t);
 }
@@ -267,6 +269,11 @@ static void on_authenticated(void *arg, const char *version)
     tor_link_send(t->link, on_bootstrap, t, 0, "GETINFO status/bootstrap-phase");
 }
 
+static void on_publish(void *arg)
+{
+    tor_onions_release(arg);
+}
+
 /* Start, connect, and again */
 
 static void on_exited(void *arg, int status)
@@ -392,6 +399,9 @@ int mb_tor_start(struct mb_tor **out, struct mb_loop *loop, const struct mb_tor_
     t->retry = mb_timer_new(loop, on_retry, t);
     t->tick = mb_timer_new(loop, on_tick, t);
     t->notify = mb_timer_new(loop, on_notify, t);
+    t->publish = mb_timer_new(loop, on_publish, t);
+    t->jitter_ms = options->publish_jitter_ms;
+    t->held = t->jitter_ms > 0;
     if (t->mode != MB_TOR_NONE)
         mb_timer_set(t->retry, 0);
     *out = t;
@@ -409,6 +419,7 @@ void mb_tor_stop(struct mb_tor *t)
     mb_timer_free(t->retry);
     mb_timer_free(t->tick);
     mb_timer_free(t->notify);
+    mb_timer_free(t->publish);
     char *owned[] = {t->control, t->socks, t->password_file, t->cookie_file};
     for (size_t i = 0; i < sizeof owned / sizeof *owned; i++)
         free(owned[i]);

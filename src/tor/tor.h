@@ -26,6 +26,9 @@ struct mb_tor_options {
     const char *socks;         /* running: path of its SOCKS Unix socket */
     const char *password_file; /* running, if its control port wants a password; or NULL */
     const char *cookie_file;   /* running, if it is not where PROTOCOLINFO says; or NULL */
+    /* The first publication waits a random time up to this from tor's being up, so that it does not
+     * tell when the daemon was started. What was published is put back without. */
+    unsigned publish_jitter_ms;
     bool allow_tcp_control; /* a TCP control port is taken (the CLI on a person's machine, tests) */
     void (*changed)(void *arg); /* status changed; on the loop */
     void *arg;

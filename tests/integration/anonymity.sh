@@ -60,6 +60,37 @@ for path in / /nope /v1/health /metrics /none.git/info/refs?service=git-upload-p
         <(curl -si --unix-socket "$work/one/run/public.sock" -H 'Host: a.onion' "http://x$path") \
         <(curl -si --unix-socket "$work/two/run/public.sock" -H 'X-Forwarded-For: 127.0.0.1' "http://y$path")
 done
+# 16. What is not there, and what is there and for others: answered alike, in the same time. Both are
+# asked for in turn over one connection; their medians may differ by what a busy machine adds.
+cat >"$work/timing.pl" <<'PERL'
+use Socket; use Time::HiRes qw(clock_gettime CLOCK_MONOTONIC);
+my ($socket, @paths) = @ARGV;
+my (%took, %said);
+alarm 60;
+socket(S, AF_UNIX, SOCK_STREAM, 0); connect(S, pack_sockaddr_un($socket)) or die "$socket: $!";
+sub ask {
+    my ($path) = @_;
+    my $all = "";
+    my $began = clock_gettime(CLOCK_MONOTONIC);
+    syswrite(S, "GET $path HTTP/1.1\r\nHost: x\r\n\r\n");
+    until ($all =~ /^(.*?\r\n)\r\n(.*)$/s && length $2 >= ($1 =~ /^Content-Length: (\d+)/mi)[0]) {
+        sysread(S, $all, 65536, length $all) or die "$path: the connection was closed\n";
+    }
+    push @{$took{$path}}, (clock_gettime(CLOCK_MONOTONIC) - $began) * 1e6;
+    $said{$all}++;
+}
+for my $round (1 .. 400) { ask($_) for $round % 2 ? @paths : reverse @paths; }
+my ($a, $b) = map { (sort { $a <=> $b } @{$took{$_}})[200] } @paths;
+my $room = 0.2 * ($a > $b ? $a : $b);
+$room = 100 if $room < 100;
+printf "%s %.0f us, %s %.0f us, %d answers\n", $paths[0], $a, $paths[1], $b, scalar keys %said;
+exit(abs($a - $b) <= $room && keys %said == 1 ? 0 : 1);
+PERL
+alike_in_time() { # NOT-THERE FORBIDDEN
+    ok "$2 takes the time of $1" env LC_ALL=C perl "$work/timing.pl" "$work/one/run/public.sock" "$1" "$2"
+}
+alike_in_time /v1/nobody /v1/health
+alike_in_time /nobody /metrics
 # 18. Files, core dumps, the log.
 ok "no file is for others" not grep -q . <(find "$work/one" -perm /077 ! -type l)
 ok "core dumps are off" grep -qE '^Max core file size +0 +0 ' "/proc/${pids[0]}/limits"
@@ -84,6 +115,8 @@ join=$(field "$work/one.json" join)
 ok "join" magicbiz org join one "$join"
 onion=$(field "$work/one.json" onion)
 magicbiz repo create site >/dev/null
+alike_in_time /none.git/info/refs /site.git/info/refs
+alike_in_time /none.git/config /site.git/config
 nonce=$(get one '/site.git/info/refs?service=git-receive-pack' | tr -d '\0' |
     sed -n 's/.*push-cert=[0-9a-f]*-[0-9a-f]*-\([0-9]*\)-.*/\1/p')
 now=$(date +%s)

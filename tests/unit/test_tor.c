@@ -88,9 +88,8 @@ static void log_in(const char *version)
                        "\r\n250 OK\r\n"));
 }
 
-static int setup(void **state)
+static int set_up(unsigned jitter_ms)
 {
-    (void)state;
     loop = mb_loop_new();
     if (mkdtemp(dir) == NULL)
         return -1;
@@ -102,7 +101,8 @@ static int setup(void **state)
     if (f == NULL || fwrite(bytes, 1, 32, f) != 32 || fclose(f) != 0)
         return -1;
     listener = mb_unix_listen(path, 0600, NULL);
-    struct mb_tor_options o = {.mode = MB_TOR_RUNNING, .control = path, .socks = path};
+    struct mb_tor_options o = {
+        .mode = MB_TOR_RUNNING, .control = path, .socks = path, .publish_jitter_ms = jitter_ms};
     struct mb_onion_service s = {
         .name = "public", .port = 80, .target = "/run/web", .proof_of_work = true};
     mb_hex_decode(s.key, 64,
@@ -111,6 +111,12 @@ static int setup(void **state)
                   128);
     return listener < 0 || mb_tor_start(&tor, loop, &o, NULL) != 0 ||
            mb_tor_publish(tor, &s, NULL) != 0;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    return set_up(0);
 }
 
 static int teardown(void **state)
@@ -237,6 +243,52 @@ static void bootstrap_and_clock_are_followed(void **state)
     RUN_UNTIL(mb_tor_status(tor).state == MB_TOR_UP);
 }
 
+#define JITTER_MS 400
+
+/* Milliseconds from tor's being up to the first word about onions. */
+static int64_t first_publication_after(void)
+{
+    log_in("0.4.9.14");
+    RUN_UNTIL(mb_tor_status(tor).bootstrap_percent == 50);
+    for (int64_t until = mb_now_ms() + 20; mb_now_ms() < until;)
+        mb_loop_once(loop, 10);
+    assert_true(recv(port, line, 1, MSG_DONTWAIT) < 0);
+    int64_t up_ms = mb_now_ms();
+    say("650 STATUS_CLIENT NOTICE BOOTSTRAP PROGRESS=100 TAG=done SUMMARY=\"Done\"\r\n");
+    assert_true(answer("GETINFO status/version/current",
+                       "250-status/version/current=recommended\r\n250 OK\r\n"));
+    assert_true(
+        answer("GETINFO consensus/valid-after consensus/valid-until", "551 Internal error\r\n"));
+    assert_true(answer("GETINFO onions", none));
+    int64_t after_ms = mb_now_ms() - up_ms;
+    assert_true(answer("ADD_ONION", "250 ServiceID=" ID "\r\n"));
+    RUN_UNTIL(published());
+    return after_ms;
+}
+
+static void the_first_publication_alone_is_jittered(void **state)
+{
+    int64_t least = INT64_MAX, most = 0;
+    for (int i = 0; i < 8; i++) {
+        assert_int_equal(set_up(JITTER_MS), 0);
+        int64_t ms = first_publication_after();
+        least = ms < least ? ms : least;
+        most = ms > most ? ms : most;
+        if (i == 0) { /* what was there is put back before tor is up */
+            close(port);
+            RUN_UNTIL(!published());
+            log_in("0.4.9.14");
+            assert_true(answer("GETINFO onions", none));
+            assert_true(answer("ADD_ONION", "250 ServiceID=" ID "\r\n"));
+            RUN_UNTIL(published());
+        }
+        teardown(state);
+    }
+    /* Eight times within a tenth of the range: once in a million runs, and a busy machine spreads
+     * them further. */
+    assert_true(most - least >= JITTER_MS / 10);
+}
+
 static void nonsense_ends_the_connection(void **state)
 {
     (void)state;
@@ -264,6 +316,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(what_was_lost_with_the_connection_is_put_back, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(bootstrap_and_clock_are_followed, setup, teardown),
+        cmocka_unit_test(the_first_publication_alone_is_jittered),
         cmocka_unit_test_setup_teardown(nonsense_ends_the_connection, setup, teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
