@@ -10,6 +10,7 @@ libmagicbiz_la_SOURCES += \
 	src/ledger/backend.h src/ledger/memory.c \
 	src/ledger/block.c src/ledger/block.h \
 	src/ledger/checkpoint.c \
+	src/ledger/collect.c src/ledger/collect.h \
 	src/ledger/command.c src/ledger/command.h \
 	src/ledger/door.c \
 	src/ledger/facts.c \
@@ -29,7 +30,7 @@ libmagicbiz_la_SOURCES += \
 	$(empty)
 unit_tests += tests/unit/test_command tests/unit/test_block tests/unit/test_genesis \
 	tests/unit/test_apply tests/unit/test_apply_backends tests/unit/test_access \
-	tests/unit/test_snapshot tests/unit/test_audit tests/unit/test_membership
+	tests/unit/test_snapshot tests/unit/test_audit tests/unit/test_membership tests/unit/test_collect
 fuzz_targets += tests/fuzz/fuzz_command tests/fuzz/fuzz_value tests/fuzz/fuzz_block_json \
 	tests/fuzz/fuzz_snapshot tests/fuzz/fuzz_genesis
 bench_programs += tests/bench/bench_apply
