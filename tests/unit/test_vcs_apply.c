@@ -164,6 +164,7 @@ struct a_push {
     /* Receipts. */
     const struct mb_secret_key *vouches; /* NULL: the replica */
     const char *receipt_key;             /* the fingerprint named; NULL: the replica's */
+    const struct mb_secret_key *by[6];   /* one receipt of each, under its name */
     const char *receipt_pack, *receipt_repo;
     int64_t until; /* after time */
     bool no_receipt, other_updates, twice;
@@ -270,7 +271,17 @@ static char *push_body(struct fixture *f, const struct a_push *p, int64_t time)
         json_object_set_new(body, "work", json_string(p->work));
     if (p->pack != NULL)
         json_object_set_new(body, "pack", json_string(p->pack));
-    json_array_append_new(receipts, p->no_receipt ? json_object() : receipt(f, p, time + p->until));
+    for (size_t i = 0; i < 6 && p->by[i] != NULL; i++) {
+        struct a_push one = *p;
+        char *fingerprint = org_fingerprint(p->by[i]);
+        one.vouches = p->by[i];
+        one.receipt_key = fingerprint;
+        json_array_append_new(receipts, receipt(f, &one, time + p->until));
+        free(fingerprint);
+    }
+    if (p->by[0] == NULL)
+        json_array_append_new(receipts,
+                              p->no_receipt ? json_object() : receipt(f, p, time + p->until));
     if (p->twice)
         json_array_append(receipts, json_array_get(receipts, 0));
     json_object_set_new(body, "receipts", receipts);
@@ -569,6 +580,64 @@ static void replicas_vouch(void **state)
     stop(f);
 }
 
+/* The configuration for the slot counts, each replica once: 1, 2, 3, then without 3. */
+static void a_majority_of_the_replicas_vouches(void **state)
+{
+    struct fixture *f = start("{}");
+    const struct mb_secret_key *boss = &f->o.founders[0], *one = &f->o.replica, *none = &f->o.other;
+    const struct mb_secret_key keys[2] = {org_key(40), org_key(41)};
+    const struct mb_secret_key *two = &keys[0], *three = &keys[1];
+    int64_t t = T0;
+    (void)state;
+    create(f, "");
+    for (uint8_t i = 0; i < 2; i++) {
+        json_t *json = org_add_body(&f->o, &keys[i], (uint8_t)(60 + 2 * i));
+        char *body = mb_json_text(json);
+        expect_at(f, t, boss, "org.replica.add", body, "");
+        /* Up to the last slot before, the old configuration decides. */
+        t = org_fill(&f->o, t, mb_ledger_tip(f->o.ledger)->header.slot + 62) + 1;
+        if (i == 0)
+            PUSH(f, "", .key = boss, NEW_MAIN, .by = {one}, .time = t++);
+        else
+            PUSH(f, "vcs.receipts", .key = boss, .updates = {{ONE, TWO, "refs/heads/main"}},
+                 .by = {one, three}, .time = t++);
+        json_decref(json);
+        free(body);
+    }
+    static const struct update to_two = {ONE, TWO, "refs/heads/main"};
+    static const struct update to_one = {TWO, ONE, "refs/heads/main"};
+    const struct {
+        struct update update;
+        const struct mb_secret_key *by[6];
+        const char *code;
+        bool other_updates;
+    } cases[] = {
+        {to_two, {one}, "vcs.receipts", false},
+        {to_two, {one, one, one, one}, "vcs.receipts", false},
+        {to_two, {one, none, boss}, "vcs.receipts", false},
+        {to_two, {one, two, three}, "vcs.receipts", true},
+        {to_two, {one, two}, "", false},
+        {to_one, {three, two}, "", false},
+        {to_two, {none, one, one, three}, "", false},
+        {to_one, {one, two, three}, "", false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct a_push p = {.key = boss, .updates = {cases[i].update}, .time = t++};
+        memcpy(p.by, cases[i].by, sizeof p.by);
+        p.other_updates = cases[i].other_updates;
+        push(f, p, cases[i].code);
+    }
+    /* Removed: its receipts count up to the handover, and then no more; of two, both are needed. */
+    expect_at(f, t, boss, "org.replica.remove", "{\"number\":3}", "");
+    t = org_fill(&f->o, t, mb_ledger_tip(f->o.ledger)->header.slot + 62) + 1;
+    PUSH(f, "", .key = boss, .updates = {to_two}, .by = {one, three}, .time = t++);
+    PUSH(f, "vcs.receipts", .key = boss, .updates = {to_one}, .by = {one, three}, .time = t++);
+    PUSH(f, "vcs.receipts", .key = boss, .updates = {to_one}, .by = {three, two}, .time = t++);
+    PUSH(f, "vcs.receipts", .key = boss, .updates = {to_one}, .by = {two}, .time = t++);
+    PUSH(f, "", .key = boss, .updates = {to_one}, .by = {two, three, one}, .time = t++);
+    stop(f);
+}
+
 static void a_replaced_key_pushes_no_more(void **state)
 {
     struct fixture *f = start("{}");
@@ -747,6 +816,7 @@ int main(void)
         cmocka_unit_test(what_a_certificate_must_say),
         cmocka_unit_test(a_nonce_is_used_once_and_swept),
         cmocka_unit_test(replicas_vouch),
+        cmocka_unit_test(a_majority_of_the_replicas_vouches),
         cmocka_unit_test(a_replaced_key_pushes_no_more),
         cmocka_unit_test(proposals_open_and_close),
         cmocka_unit_test(those_without_a_role_work),
