@@ -32,5 +32,5 @@ unit_tests += tests/unit/test_command tests/unit/test_block tests/unit/test_gene
 	tests/unit/test_apply tests/unit/test_apply_backends tests/unit/test_access \
 	tests/unit/test_snapshot tests/unit/test_audit tests/unit/test_membership tests/unit/test_collect
 fuzz_targets += tests/fuzz/fuzz_command tests/fuzz/fuzz_value tests/fuzz/fuzz_block_json \
-	tests/fuzz/fuzz_snapshot tests/fuzz/fuzz_genesis
+	tests/fuzz/fuzz_snapshot tests/fuzz/fuzz_genesis tests/fuzz/fuzz_membership
 bench_programs += tests/bench/bench_apply
