@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include "daemon/api.h"
+#include "ledger/membership.h"
 #include "merkle/tree.h"
 
 #define LIST_MAX       1000
 #define LIST_BYTES_MAX (4u << 20)
+#define HANDOVERS_MAX  100
 
 bool api_number(struct node *n, struct mb_request *r, const char *name, uint64_t fallback,
                 uint64_t *out)
@@ -245,13 +247,48 @@ static void get_consistency(void *self, struct mb_request *r)
     mb_buf_clear(&header);
 }
 
-/* Until membership changes there are none: the configuration of genesis is in force. */
+/* The handover to a version: 1 and the item, or 0 if it is not there, or not signed by a majority
+ * yet. The state knows the slots, the archive has the signatures. */
+static int handover_json(struct node *n, uint64_t version, json_t **item, struct mb_error *error)
+{
+    json_t *config = mb_ledger_config(n->ledger, version);
+    struct mb_checkpoint c;
+    struct mb_buf record = {0};
+    if (config == NULL)
+        return 0;
+    uint64_t slot = (uint64_t)mb_json_get_int(config, "from", 1) - 1;
+    int rc = mb_archive_read(n->archive, MB_ARCHIVE_CHECKPOINT, slot, &record, error);
+    if (rc == 1 && (rc = mb_checkpoint_decode(&c, mb_buf_bytes(&record), error)) == 0) {
+        *item = json_pack("{s:o, s:O}", "checkpoint", mb_checkpoint_to_json(&c), "config", config);
+        mb_checkpoint_clear(&c);
+        rc = 1;
+    }
+    mb_buf_clear(&record);
+    json_decref(config);
+    return rc;
+}
+
 static void get_handovers(void *self, struct mb_request *r)
 {
     struct node *n = self;
-    uint64_t from;
-    if (api_number(n, r, "from", 1, &from))
-        mb_reply_json(r, 200, json_pack("{s:[]}", "handovers"));
+    uint64_t version;
+    struct mb_error error = {0};
+    json_t *list = json_array(), *item = NULL;
+    int rc = 1;
+    if (!api_number(n, r, "from", 2, &version)) {
+        json_decref(list);
+        return;
+    }
+    if (version < 2)
+        version = 2; /* genesis needs no handover */
+    while (json_array_size(list) < HANDOVERS_MAX &&
+           (rc = handover_json(n, version++, &item, &error)) == 1)
+        json_array_append_new(list, item);
+    if (rc >= 0)
+        mb_reply_json(r, 200, json_pack("{s:O}", "handovers", list));
+    else
+        api_fail(n, r, (enum mb_err)rc, &error);
+    json_decref(list);
 }
 
 static void get_snapshot(void *self, struct mb_request *r)
