@@ -5,7 +5,7 @@ check_PROGRAMS += $(unit_tests)
 endif
 check_PROGRAMS += $(fuzz_targets)
 noinst_LTLIBRARIES += tests/libsupport.la
-tests_libsupport_la_SOURCES = tests/fuzz/driver.c tests/support/org.c tests/support/org.h \
+tests_libsupport_la_SOURCES = tests/fuzz/driver.c tests/support/chain.c tests/support/chain.h tests/support/org.c tests/support/org.h \
 	tests/support/tools.c tests/support/tools.h
 LDADD = $(FUZZER_LIBS) tests/libsupport.la libmagicbiz.la $(CMOCKA_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $(CRYPTO_LIBS) \
 	$(EVENT_LIBS) $(SQLITE_LIBS) $(CURL_LIBS) $(ZLIB_LIBS) -lpthread

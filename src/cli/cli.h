@@ -12,6 +12,7 @@
 #include "http/client.h"
 #include "ledger/audit.h"
 #include "ledger/ledger.h"
+#include "ledger/membership.h"
 
 #define CLI_USAGE (-100) /* wrong usage: exit status 2 */
 
@@ -122,8 +123,10 @@ struct cli_org {
     size_t client_count, current;
     struct mb_buf genesis_text;
     struct mb_genesis genesis;
-    struct mb_public_key *replica_keys; /* in force */
-    size_t replica_count;
+    struct mb_membership *configs; /* since genesis, by slot, as handovers prove them */
+    size_t config_count;
+    json_t *walked;          /* those after genesis */
+    size_t kept_count;       /* how many of configs are on the disk */
     json_t *summary;         /* GET /v1/org */
     struct cli_seen seen;    /* before anything was asked: answers must not be older */
     struct mb_header newest; /* newest verified checkpoint's header */
@@ -155,9 +158,21 @@ void cli_escape(struct mb_buf *out, const char *text);
 /* The newest header that any process saw here, or the pinned one. */
 void cli_load_seen(const struct cli_org *o, struct cli_seen *seen);
 /*
- * Check a checkpoint as a client must: signed by a majority of the replicas in force, consistent
- * with the pinned header and with the newest one ever seen here (which it then becomes), and no
- * older than 48 hours. Fills *header. MB_EPROOF, codes checkpoint.*.
+ * Who the replicas were and are (handover.c). begin: those of genesis, and what was walked before;
+ * for: the configuration in force for a slot, as far as it is known; walk: ask for more handovers
+ * and check each. MB_EPROOF, codes handover.* and checkpoint.unsigned.
+ */
+void cli_configs_begin(struct cli_org *o);
+const struct mb_membership *cli_config_for(const struct cli_org *o, uint64_t slot);
+int cli_walk_handovers(struct cli_org *o, struct mb_error *error);
+/* Once a checkpoint by them was found consistent with all that was seen: not before, or a forger's
+ * would stay. */
+int cli_keep_configs(struct cli_org *o, struct mb_error *error);
+/*
+ * Check a checkpoint as a client must: signed by a majority of the replicas in force for its slot,
+ * to whom the handovers lead from genesis, consistent with the pinned header and with the newest
+ * one ever seen here (which it then becomes), and no older than 48 hours. Fills *header. MB_EPROOF,
+ * codes checkpoint.*.
  */
 int cli_verify_checkpoint(struct cli_org *o, const json_t *checkpoint, struct mb_header *header,
                           struct mb_error *error);

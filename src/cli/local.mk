@@ -10,6 +10,7 @@ magicbiz_SOURCES = \
 	src/cli/cmd_repo_setup.c \
 	src/cli/cmd_state.c \
 	src/cli/commands.c \
+	src/cli/handover.c \
 	src/cli/help.c src/cli/help.h \
 	src/cli/identity.c \
 	src/cli/main.c \
@@ -27,6 +28,7 @@ bin_PROGRAMS += git-remote-magicbiz
 git_remote_magicbiz_SOURCES = \
 	src/cli/cli.h \
 	src/cli/git-remote-magicbiz.c \
+	src/cli/handover.c \
 	src/cli/identity.c \
 	src/cli/module.c \
 	src/cli/org.c \
@@ -36,8 +38,9 @@ git_remote_magicbiz_SOURCES = \
 	src/cli/verify.c
 git_remote_magicbiz_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS)
 
-unit_tests += tests/unit/test_cli
+unit_tests += tests/unit/test_cli tests/unit/test_cli_replicas
 tests_unit_test_cli_SOURCES = tests/unit/test_cli.c src/cli/pin.c src/cli/scrub.c
+tests_unit_test_cli_replicas_SOURCES = tests/unit/test_cli_replicas.c src/cli/handover.c src/cli/verify.c
 fuzz_targets += tests/fuzz/fuzz_cli_pin tests/fuzz/fuzz_scrub
 tests_fuzz_fuzz_cli_pin_SOURCES = tests/fuzz/fuzz_cli_pin.c src/cli/pin.c
 tests_fuzz_fuzz_scrub_SOURCES = tests/fuzz/fuzz_scrub.c src/cli/scrub.c

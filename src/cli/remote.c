@@ -64,7 +64,8 @@ void cli_org_free(struct cli_org *o)
     cli_pin_clear(&o->pin);
     mb_buf_clear(&o->genesis_text);
     mb_genesis_clear(&o->genesis);
-    free(o->replica_keys);
+    free(o->configs);
+    json_decref(o->walked);
     json_decref(o->summary);
     free(o);
 }
@@ -215,11 +216,8 @@ static int take_genesis(struct cli_org *o, struct mb_error *error)
     if (rc == 0 && !mb_hash_equal(&o->genesis.org, &o->pin.org))
         rc = mb_fail(error, MB_EPROOF, "org.other",
                      "who answers is another organisation: do not trust this address");
-    const json_t *replicas = json_object_get(o->genesis.json, "replicas"), *replica;
-    size_t i;
-    o->replica_keys = mb_calloc(json_array_size(replicas) + 1, sizeof *o->replica_keys);
-    json_array_foreach(replicas, i, replica) if (rc == 0) rc = mb_public_key_parse(
-        &o->replica_keys[o->replica_count++], mb_json_get_text(replica, "public_key", ""), error);
+    if (rc == 0)
+        cli_configs_begin(o);
     return rc;
 }
 

@@ -125,17 +125,44 @@ static int check_consistency(struct cli_org *o, const struct cli_seen *from,
     return rc;
 }
 
-static int check_signed(struct cli_org *o, const json_t *json, struct mb_header *header,
-                        struct mb_error *error)
+/* The configurations before and after a slot are known: the header names the one after it. */
+static bool knows_replicas(const struct cli_org *o, const struct mb_header *h)
+{
+    return mb_hash_equal(&cli_config_for(o, h->slot + 1)->hash, &h->config_hash);
+}
+
+static int read_header(const struct cli_org *o, const json_t *json, struct mb_header *header,
+                       struct mb_error *error)
 {
     struct mb_checkpoint c = {0};
-    int rc = mb_checkpoint_from_json(&c, json, o->replica_keys, o->replica_count, error);
-    if (rc == 0)
-        rc = mb_checkpoint_verify(&c, o->replica_keys, o->replica_count, error);
+    int rc = mb_checkpoint_from_json(&c, json, NULL, 0, error);
     if (rc == 0)
         rc = mb_header_decode(header, mb_buf_bytes(&c.header), error);
     if (rc == 0 && !mb_hash_equal(&header->org, &o->pin.org))
         rc = mb_fail(error, MB_EPROOF, "checkpoint.other", "a checkpoint of another organisation");
+    mb_checkpoint_clear(&c);
+    return rc;
+}
+
+static int check_signed(struct cli_org *o, const json_t *json, struct mb_header *header,
+                        struct mb_error *error)
+{
+    struct mb_checkpoint c = {0};
+    struct mb_public_key keys[MB_REPLICAS_MAX];
+    int rc = read_header(o, json, header, error);
+    if (rc == 0 && !knows_replicas(o, header))
+        rc = cli_walk_handovers(o, error);
+    if (rc != 0)
+        return rc;
+    if (!knows_replicas(o, header))
+        return mb_fail(error, MB_EPROOF, "handover.missing",
+                       "the replicas changed before slot %" PRIu64 ", and no handover to the "
+                       "present ones is shown: try again, or another onion",
+                       header->slot + 1);
+    size_t count = mb_membership_keys(cli_config_for(o, header->slot), keys);
+    rc = mb_checkpoint_from_json(&c, json, keys, count, error);
+    if (rc == 0)
+        rc = mb_checkpoint_verify(&c, keys, count, error);
     mb_checkpoint_clear(&c);
     return rc;
 }
@@ -154,6 +181,8 @@ int cli_verify_checkpoint(struct cli_org *o, const json_t *json, struct mb_heade
                        "holds the organisation still, or this clock is wrong",
                        age / 3600);
     rc = check_consistency(o, &o->seen, header, error);
+    if (rc == 0)
+        rc = cli_keep_configs(o, error);
     if (rc == 0 && header->slot > o->seen.slot) {
         o->seen = (struct cli_seen){.slot = header->slot, .hash = mb_header_hash(header)};
         rc = save_seen(o, &o->seen, error);

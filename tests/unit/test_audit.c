@@ -8,8 +8,7 @@
 
 #include <cmocka.h>
 
-#include "../support/org.h"
-#include "ledger/membership.h"
+#include "../support/chain.h"
 
 #define T0    ORG_CREATED
 #define SLOTS 6
@@ -359,108 +358,18 @@ static void pins_and_genesis(void **state)
 
 /* --- A ledger of several replicas. --- */
 
-#define CHANGES 6
-
-/* Key i is that of replica i+1. After each change: who is in force, as bits, and who proposes. */
-static const struct {
-    int add, remove; /* numbers; 0: none */
-    unsigned before; /* bit i: replica i+1 was in force */
-} changes[CHANGES] = {
-    {2, 0, 0x01}, {3, 0, 0x03}, {0, 1, 0x07}, {4, 0, 0x06}, {5, 0, 0x0e}, {0, 3, 0x1e},
-};
-
-struct chain {
-    struct org o;
-    struct mb_memory *memory;
-    struct mb_secret_key keys[CHANGES];
-    struct mb_hash org;
-    json_t *lines, *handovers; /* of GET /v1/blocks and /v1/handovers */
-    int64_t time;
-};
-
-static void chain_line(struct chain *l, const struct mb_outcome *outcome)
-{
-    uint8_t bytes[MB_HEADER_MAX];
-    struct mb_block first = {0};
-    mb_buf_add(&first.header, bytes, mb_header_encode(&mb_ledger_tip(l->o.ledger)->header, bytes));
-    json_array_append_new(
-        l->lines, mb_block_to_json(outcome ? &outcome->block : &first, &l->o.replica.public_key));
-    mb_block_clear(&first);
-}
-
-static void chain_block(struct chain *l, struct mb_checked **c, size_t count)
-{
-    struct mb_outcome *outcome = org_block(&l->o, l->time++, c, count);
-    assert_non_null(outcome);
-    if (count > 0)
-        assert_non_null(strstr(mb_buf_text(&outcome->block.results[0]), "\"ok\":true"));
-    chain_line(l, outcome);
-    mb_outcome_free(outcome);
-}
-
-/* A checkpoint of the newest slot by the replicas whose bits are set. */
-static json_t *chain_checkpoint(struct chain *l, unsigned who)
-{
-    struct mb_secret_key keys[CHANGES];
-    struct mb_checkpoint c;
-    size_t count = 0;
-    for (size_t i = 0; i < CHANGES; i++)
-        if (who >> i & 1)
-            keys[count++] = l->keys[i];
-    org_checkpoint_by(&l->o, keys, count, &c);
-    json_t *json = mb_checkpoint_to_json(&c);
-    mb_checkpoint_clear(&c);
-    return json;
-}
-
-static void chain_change(struct chain *l, size_t i)
-{
-    int add = changes[i].add;
-    json_t *body = add ? org_add_body(&l->o, &l->keys[add - 1], (uint8_t)(60 + 2 * i))
-                       : json_pack("{s:i}", "number", changes[i].remove);
-    char *text = mb_json_text(body);
-    struct mb_checked *c =
-        org_command(&l->o, &l->o.founders[0], add ? "org.replica.add" : "org.replica.remove", text,
-                    l->time + 60);
-    chain_block(l, &c, 1);
-    for (int k = 0; k < 63; k++)
-        chain_block(l, NULL, 0);
-    if (changes[i].remove == 1)
-        l->o.replica = l->keys[1]; /* proposes from now on */
-    json_array_append_new(l->handovers, json_pack("{s:o, s:o}", "checkpoint",
-                                                  chain_checkpoint(l, changes[i].before), "config",
-                                                  mb_ledger_config(l->o.ledger, i + 2)));
-    json_decref(body);
-    free(text);
-}
-
 static int set_up_chain(void **state)
 {
     struct chain *l = mb_calloc(1, sizeof *l);
-    l->memory = mb_memory_new();
-    org_found(&l->o, mb_memory_backend(l->memory), 1, 1, "{}");
-    l->org = mb_sha256(l->o.genesis.data, l->o.genesis.len);
-    l->lines = json_array();
-    l->handovers = json_array();
-    l->time = T0;
-    l->keys[0] = l->o.replica;
-    for (uint8_t i = 1; i < CHANGES; i++)
-        l->keys[i] = org_key((uint8_t)(40 + i));
-    chain_line(l, NULL);
-    for (size_t i = 0; i < CHANGES; i++)
-        chain_change(l, i);
+    chain_found(l, T0);
     *state = l;
     return 0;
 }
 
 static int tear_down_chain(void **state)
 {
-    struct chain *l = *state;
-    json_decref(l->lines);
-    json_decref(l->handovers);
-    org_clear(&l->o);
-    mb_memory_free(l->memory);
-    free(l);
+    chain_clear(*state);
+    free(*state);
     return 0;
 }
 
@@ -477,8 +386,8 @@ static void an_audit_follows_the_replicas(void **state)
     for (size_t i = 0; i < json_array_size(l->lines); i++)
         assert_int_equal(mb_audit_block(a.audit, json_array_get(l->lines, i), &error), 0);
     const uint64_t *handovers = mb_audit_handovers(a.audit, &count);
-    assert_int_equal(count, CHANGES);
-    for (size_t i = 0; i < CHANGES; i++) {
+    assert_int_equal(count, CHAIN_CHANGES);
+    for (size_t i = 0; i < CHAIN_CHANGES; i++) {
         const json_t *checkpoint = json_object_get(json_array_get(l->handovers, i), "checkpoint");
         assert_int_equal(handovers[i], 64 * (i + 1));
         assert_int_equal(handovers[i], mb_json_get_int(checkpoint, "slot", 0));
@@ -550,13 +459,13 @@ static void a_client_walks_the_handovers(void **state)
     assert_int_equal(m.version, 1);
     assert_memory_equal(&m.hash, mb_ledger_config_at(l->o.ledger, 0, &after) ? &after.hash : NULL,
                         32);
-    for (size_t i = 0; i < CHANGES; i++) {
+    for (size_t i = 0; i < CHAIN_CHANGES; i++) {
         const json_t *item = json_array_get(l->handovers, i);
         assert_int_equal(mb_handover_verify(&m, item, &l->org, &after, &error), 0);
         m = after;
     }
-    assert_int_equal(m.version, CHANGES + 1);
-    assert_int_equal(m.from, 64 * CHANGES + 1);
+    assert_int_equal(m.version, CHAIN_CHANGES + 1);
+    assert_int_equal(m.from, 64 * CHAIN_CHANGES + 1);
     assert_int_equal(m.count, 3);
 }
 
