@@ -1,0 +1,3 @@
+libmagicbiz_la_SOURCES += \
+	src/peer/peer.h \
+	$(empty)
