@@ -176,6 +176,8 @@ int cli_keep_configs(struct cli_org *o, struct mb_error *error);
  */
 int cli_verify_checkpoint(struct cli_org *o, const json_t *checkpoint, struct mb_header *header,
                           struct mb_error *error);
+/* The numbers of the replicas that signed the newest checkpoint, as cli_open_org() read it. */
+json_t *cli_signers(const struct cli_org *o);
 /* A key's value, proven: 1 and *value (owned; may be NULL to ask for presence only), 0 if it is
  * proven that there is none. */
 int cli_state(struct cli_org *o, const char *key, json_t **value, struct mb_error *error);

@@ -201,6 +201,39 @@ static void print_audit(struct cli *c, const struct mb_audit_stats *s, uint64_t 
                handovers);
 }
 
+/* Every handover up to the newest checkpoint is shown, and signed by those before it. */
+static int audit_handovers(struct auditing *a, struct cli_org *o, struct mb_error *error)
+{
+    size_t count, done = 0;
+    const uint64_t *slots = mb_audit_handovers(a->audit, &count);
+    int rc = 0;
+    while (rc == 0 && done < count) {
+        char *path = mb_asprintf("/v1/handovers?from=%zu", done + 2);
+        json_t *answer = NULL, *item;
+        size_t i;
+        rc = cli_get(o, path, &answer, error);
+        const json_t *list = json_object_get(answer, "handovers");
+        if (rc == 0 && json_array_size(list) == 0)
+            rc = mb_fail(error, MB_EPROOF, "audit.checkpoint",
+                         "slot %" PRIu64 ": the handover's checkpoint is not shown", slots[done]);
+        json_array_foreach(list, i, item)
+        {
+            const json_t *checkpoint = json_object_get(item, "checkpoint");
+            if (rc != 0 || done == count)
+                break;
+            if (mb_json_get_int(checkpoint, "slot", -1) != (int64_t)slots[done])
+                rc = mb_fail(error, MB_EPROOF, "audit.checkpoint",
+                             "slot %" PRIu64 ": another handover is shown instead", slots[done]);
+            else
+                rc = mb_audit_checkpoint(a->audit, checkpoint, error);
+            done++;
+        }
+        json_decref(answer);
+        free(path);
+    }
+    return rc;
+}
+
 static int audit_all(struct cli *c, struct cli_org *o, const struct mb_modules *modules,
                      struct mb_error *error)
 {
@@ -210,6 +243,8 @@ static int audit_all(struct cli *c, struct cli_org *o, const struct mb_modules *
                           &o->pin.org, mb_buf_bytes(&o->genesis_text), error);
     if (rc == 0)
         rc = audit_blocks(&a, o, error);
+    if (rc == 0)
+        rc = audit_handovers(&a, o, error);
     if (rc == 0)
         rc = mb_audit_checkpoint(a.audit, json_object_get(o->summary, "checkpoint"), error);
     if (rc == 0)
@@ -251,8 +286,9 @@ const struct cli_command cmd_audit = {
     .args = "",
     .summary = "check the organisation's ledger; --full replays all of it",
     .help = "With --full it fetches every block, replays it with the deterministic half of the\n"
-            "modules, and checks every id, signature, result, root, the history, the newest\n"
-            "checkpoint and the pin. It prints the first thing that does not hold, and exits\n"
+            "modules, and checks every id, signature, result, root, the history, the handovers\n"
+            "from replicas to replicas, the newest checkpoint and the pin. It prints the first "
+            "thing that does not hold, and exits\n"
             "with status 4.",
     .options =
         (const struct cli_option[]){{"full", NULL, "replay the whole ledger"}, {NULL, NULL, NULL}},

@@ -192,19 +192,28 @@ static char *join_text(const struct cli_org *o)
     return cli_pin_text(&now);
 }
 
+static void print_signers(const struct cli_org *o)
+{
+    json_t *signers = cli_signers(o), *number;
+    size_t i;
+    printf("checkpoint  slot %" PRIu64 ", verified, signed by replica", o->newest.slot);
+    json_array_foreach(signers, i, number)
+        printf("%s %lld", i > 0 ? "," : "", (long long)json_integer_value(number));
+    printf(" of %zu\n", cli_config_for(o, o->newest.slot)->count);
+    json_decref(signers);
+}
+
 static void print_org(const struct cli_org *o, const char *join)
 {
     char org[MB_HASH_HEX_SIZE];
-    const json_t *replicas = json_object_get(json_object_get(o->summary, "config"), "replicas"), *r;
-    size_t i;
+    const struct mb_membership *config = cli_config_for(o, o->newest.slot + 1);
     mb_hash_hex(&o->pin.org, org);
     printf("name        %s\norg         %s\n", o->genesis.name, org);
     printf("onion       %s\n",
            mb_json_get_text(json_object_get(o->summary, "onion"), "current", ""));
-    printf("checkpoint  slot %" PRIu64 ", verified\n", o->newest.slot);
-    json_array_foreach(replicas, i, r)
-        printf("replica %" PRId64 "   %s\n", mb_json_get_int(r, "number", 0),
-               mb_json_get_text(r, "onion", ""));
+    print_signers(o);
+    for (size_t i = 0; i < config->count; i++)
+        printf("replica %" PRId64 "   %s\n", config->replicas[i].number, config->replicas[i].onion);
     char *versions = mb_json_text(json_object_get(o->summary, "versions"));
     printf("versions    %s\njoin        %s\n", versions, join);
     free(versions);
@@ -226,6 +235,7 @@ static int org_show(struct cli *c, struct mb_error *error)
     else if (c->json) {
         json_t *json = json_deep_copy(o->summary);
         json_object_set_new(json, "join", json_string(join));
+        json_object_set_new(json, "signed", cli_signers(o));
         json_object_set_new(json, "verified", json_true());
         cli_print_json(json);
     } else {

@@ -5,6 +5,7 @@ magicbiz_SOURCES = \
 	src/cli/cmd_id.c \
 	src/cli/cmd_log.c \
 	src/cli/cmd_org.c \
+	src/cli/cmd_replica.c \
 	src/cli/cmd_repo.c \
 	src/cli/cmd_repo_scrub.c \
 	src/cli/cmd_repo_setup.c \

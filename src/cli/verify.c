@@ -191,6 +191,23 @@ int cli_verify_checkpoint(struct cli_org *o, const json_t *json, struct mb_heade
     return rc;
 }
 
+json_t *cli_signers(const struct cli_org *o)
+{
+    const struct mb_membership *config = cli_config_for(o, o->newest.slot);
+    struct mb_public_key keys[MB_REPLICAS_MAX];
+    size_t count = mb_membership_keys(config, keys);
+    struct mb_checkpoint c;
+    json_t *list = json_array();
+    if (mb_checkpoint_from_json(&c, json_object_get(o->summary, "checkpoint"), keys, count, NULL) !=
+        0)
+        return list;
+    for (size_t i = 0; i < count; i++)
+        if (mb_checkpoint_signed_by(&c, &keys[i]))
+            json_array_append_new(list, json_integer(config->replicas[i].number));
+    mb_checkpoint_clear(&c);
+    return list;
+}
+
 /* Ask for a key with its proof; the checkpoint that comes with it is checked. */
 static int get_proof(struct cli_org *o, const char *key, json_t **answer, struct mb_header *header,
                      struct mb_buf *proof, struct mb_error *error)

@@ -83,6 +83,8 @@ json_t *mb_checkpoint_to_json(const struct mb_checkpoint *c);
 int mb_checkpoint_from_json(struct mb_checkpoint *c, const json_t *json,
                             const struct mb_public_key *keys, size_t key_count,
                             struct mb_error *error);
+/* Whether a signature of this key is there and holds. */
+bool mb_checkpoint_signed_by(const struct mb_checkpoint *c, const struct mb_public_key *key);
 /* Signed by more than half of keys, each counted once. MB_EPROOF, code checkpoint.unsigned. */
 int mb_checkpoint_verify(const struct mb_checkpoint *c, const struct mb_public_key *keys,
                          size_t key_count, struct mb_error *error);

@@ -158,7 +158,7 @@ int mb_checkpoint_from_json(struct mb_checkpoint *c, const json_t *json,
     return rc;
 }
 
-static bool signed_by(const struct mb_checkpoint *c, const struct mb_public_key *key)
+bool mb_checkpoint_signed_by(const struct mb_checkpoint *c, const struct mb_public_key *key)
 {
     struct mb_public_key signer;
     for (size_t i = 0; i < c->count; i++) {
@@ -177,7 +177,7 @@ int mb_checkpoint_verify(const struct mb_checkpoint *c, const struct mb_public_k
 {
     size_t good = 0;
     for (size_t i = 0; i < key_count; i++)
-        good += signed_by(c, &keys[i]);
+        good += mb_checkpoint_signed_by(c, &keys[i]);
     if (key_count > 0 && good > key_count / 2)
         return 0;
     return mb_fail(error, MB_EPROOF, "checkpoint.unsigned",

@@ -204,7 +204,7 @@ section 'the programs'
 while read -r command; do
     # shellcheck disable=SC2086
     exits "magicbiz $command --help" 0 . mb $command --help
-done < <(mb --help | sed -nE 's/^ +magicbiz +//; s/^ *((id|org|repo) [a-z]+|status|get|list|send|log|audit|completion)( .*|$)/\1/p')
+done < <(mb --help | sed -nE 's/^ +magicbiz +//; s/^ *((id|org|repo|replica) [a-z]+|status|get|list|send|log|audit|completion)( .*|$)/\1/p')
 exits 'status 2: wrong usage' 2 'help' mb get
 exits 'status 2: unknown option' 2 'no such option' mb get x --nope
 exits 'status 2: unknown command' 2 . mb frobnicate
@@ -230,12 +230,22 @@ json id mb id show --json
 json org mb org list --json
 json org mb org show --json
 json status mb status --json
+json replica mb replica list --json
 json get mb get org/name --json
 json list mb list org/ --json
 json log mb log --json
 json audit mb audit --full --json
 json dry-run mb send org.param.set "$work/body" --dry-run
 json send mb send org.param.set - --json <<<'{"name":"one","value":1}'
+is 'replica list: one, that signed, and no change waits' \
+    "$(mb replica list --json | jq -c '[(.replicas | map([.number, .signed])), .next]')" '[[[1,true]],null]'
+exits 'replica list' 0 '^1 +SHA256:.{43}  .*\.onion  signed$' mb replica list
+exits 'replica remove: the last one stays' 1 'org\.replica_last: .+' mb replica remove 1
+exits 'replica remove: there is no such' 1 'org\.replica_unknown: .+' mb replica remove 2
+exits 'replica remove: no number' 1 'replica list' mb replica remove x
+exits 'replica remove: founders only' 1 'command\.access: .+' mb replica remove 1 --id guest
+exits 'org show: who signed' 0 'signed by replica 1 of 1$' mb org show
+is 'no handovers yet' "$(get /v1/handovers | jq -c .)" '{"handovers":[]}'
 is 'list: proven complete' "$(mb list org/params/ --json | jq -c '[.proven, (.items | length > 0)]')" '[true,true]'
 exits 'org join: a bare onion is refused' 1 'trust-first' mb org join other "$(jq -r .onion "$data.json")"
 t 'org join: unless trusted once' mb org join other "$(jq -r .onion "$data.json")" --trust-first

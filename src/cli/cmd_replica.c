@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+
+/* --- replica list --- */
+
+static bool is_among(const json_t *numbers, int64_t number)
+{
+    const json_t *one;
+    size_t i;
+    json_array_foreach(numbers, i, one) if (json_integer_value(one) == number) return true;
+    return false;
+}
+
+/* The slot where there is evidence that this replica diverged, or -1; items are below org/attest.
+ */
+static int64_t diverged_at(const json_t *items, int64_t number)
+{
+    const json_t *item;
+    size_t i;
+    json_array_foreach(items, i, item)
+    {
+        const json_t *value = json_object_get(item, "value");
+        if (mb_json_get_int(value, "number", 0) == number)
+            return mb_json_get_int(value, "slot", -1);
+    }
+    return -1;
+}
+
+/* Replicas in force after the newest checkpoint, [{"number",…}…]. */
+static json_t *replicas_json(const struct cli_org *o, const json_t *evidence)
+{
+    const struct mb_membership *config = cli_config_for(o, o->newest.slot + 1);
+    json_t *signers = cli_signers(o), *list = json_array();
+    for (size_t i = 0; i < config->count; i++) {
+        const struct mb_replica *r = &config->replicas[i];
+        int64_t slot = diverged_at(evidence, r->number);
+        json_t *one = json_pack("{s:I, s:s, s:s, s:s, s:b}", "number", (json_int_t)r->number, "key",
+                                r->fingerprint, "onion", r->onion, "peer_onion", r->peer_onion,
+                                "signed", is_among(signers, r->number));
+        if (slot >= 0)
+            json_object_set_new(one, "diverged", json_integer(slot));
+        json_array_append_new(list, one);
+    }
+    json_decref(signers);
+    return list;
+}
+
+static void print_replicas(const struct cli_org *o, const json_t *replicas, const json_t *next)
+{
+    const json_t *r;
+    size_t i;
+    json_array_foreach(replicas, i, r)
+    {
+        int64_t slot = mb_json_get_int(r, "diverged", -1);
+        printf("%-3" PRId64 " %s  %s  %s", mb_json_get_int(r, "number", 0),
+               mb_json_get_text(r, "key", ""), mb_json_get_text(r, "onion", ""),
+               mb_json_get_flag(r, "signed", false) ? "signed" : "did not sign");
+        if (slot >= 0)
+            printf(", diverged at slot %" PRId64 ": remove it", slot);
+        putchar('\n');
+    }
+    printf("checkpoint slot %" PRIu64 "\n", o->newest.slot);
+    if (next == NULL)
+        return;
+    printf("from slot %" PRId64 ": replicas", mb_json_get_int(next, "from", 0));
+    json_array_foreach(json_object_get(next, "replicas"), i, r)
+        printf("%s %" PRId64, i > 0 ? "," : "", mb_json_get_int(r, "number", 0));
+    putchar('\n');
+}
+
+static int replica_list(struct cli *c, struct mb_error *error)
+{
+    struct cli_org *o;
+    json_t *next = NULL, *evidence = NULL;
+    int rc = cli_open_org(c, &o, error);
+    if (rc == 0)
+        rc = cli_list_proven(o, "org/attest/", &evidence, error);
+    if (rc == 0)
+        rc = cli_state(o, "core/config/next", &next, error);
+    if (rc >= 0) {
+        json_t *replicas = replicas_json(o, evidence);
+        if (c->json) {
+            json_t *json = json_pack("{s:I, s:O}", "checkpoint", (json_int_t)o->newest.slot,
+                                     "replicas", replicas);
+            if (next != NULL)
+                json_object_set(json, "next", next);
+            cli_print_json(json);
+        } else {
+            print_replicas(o, replicas, next);
+        }
+        json_decref(replicas);
+        rc = 0;
+    }
+    json_decref(evidence);
+    json_decref(next);
+    return rc;
+}
+
+const struct cli_command cmd_replica_list = {
+    .name = "replica list",
+    .args = "",
+    .summary =
+        "the machines that are the organisation, and who of them signed the newest checkpoint",
+    .help =
+        "Replicas, their onions, evidence that one diverged, and the change that waits to come\n"
+        "into force are proven, as all that get shows.",
+    .run = replica_list,
+};
+
+/* --- replica remove --- */
+
+static int replica_remove(struct cli *c, struct mb_error *error)
+{
+    struct cli_identity id;
+    struct cli_org *o;
+    json_t *body = NULL, *result = NULL;
+    char *end;
+    long long number = strtoll(c->args[0], &end, 10);
+    if (*end != 0 || number < 1 || number == INT64_MAX)
+        return mb_fail(error, MB_EINVAL, "replica.number",
+                       "%.40s is no replica's number: magicbiz replica list shows them",
+                       c->args[0]);
+    int rc = cli_identity(c, &id, error);
+    if (rc != 0)
+        return rc;
+    body = json_pack("{s:I}", "number", (json_int_t)number);
+    rc = cli_open_org(c, &o, error);
+    if (rc == 0)
+        rc = cli_submit(o, &id, "org.replica.remove", body, &result, error);
+    if (rc == 0 && c->json)
+        cli_print_json(json_incref(result));
+    else if (rc == 0)
+        cli_print_result(result);
+    json_decref(body);
+    json_decref(result);
+    cli_identity_clear(&id);
+    return rc;
+}
+
+const struct cli_command cmd_replica_remove = {
+    .name = "replica remove",
+    .args = "NUMBER",
+    .min_args = 1,
+    .max_args = 1,
+    .summary = "a replica leaves the organisation (founders)",
+    .help = "It is in force 64 slots later, which the other replicas fill at once. The number and\n"
+            "the key are never used again; the last replica cannot be removed.\n\n"
+            "    magicbiz replica remove 2",
+    .run = replica_remove,
+};
