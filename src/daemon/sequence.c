@@ -18,8 +18,8 @@
 #define SETTLE_MS       5000
 #define CHANGES_KEPT_S  604800 /* GET /v1/module?since= reaches back so far (Clarification 16) */
 #define FORGET_MOST     1000   /* slots looked at in one turn */
-#define COMMIT_BLOCKS   64
-#define COMMIT_MS       50
+#define COMMIT_BLOCKS   256
+#define COMMIT_MS       200
 
 struct submission {
     struct mb_checked *checked;

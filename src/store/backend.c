@@ -2,81 +2,62 @@
 /* The newest state, as the ledger sees it. */
 #include <string.h>
 
-#include "store/sql.h"
+#include "store/cache.h"
 
 static int state_get(void *self, const char *key, struct mb_buf *value)
 {
-    return mb_store_get(self, SQL_STATE_GET, value, "s", key);
+    return mb_cache_get(self, key, value);
 }
 
+/* The lesser of what the cache and the table have. */
 static int state_seek(void *self, const char *prefix, const char *from, struct mb_buf *key,
                       struct mb_buf *value)
 {
     struct mb_store *s = self;
-    int rc = mb_store_step(s, SQL_STATE_SEEK, "s", mb_store_scan_from(prefix, from));
-    if (rc != 1)
-        return rc;
-    const char *found = (const char *)sqlite3_column_text(s->stmt[SQL_STATE_SEEK], 0);
-    if (found && strncmp(found, prefix, strlen(prefix)) == 0) {
-        mb_store_column(s, SQL_STATE_SEEK, 0, key);
-        mb_store_column(s, SQL_STATE_SEEK, 1, value);
-    } else {
-        rc = 0;
+    struct mb_bytes text;
+    const char *start = mb_store_scan_from(prefix, from);
+    const char *written = mb_cache_seek(s, prefix, start, &text);
+    struct mb_buf next = {0};
+    int rc;
+    while ((rc = mb_store_step(s, SQL_STATE_SEEK, "s", start)) == 1) {
+        const char *found = (const char *)sqlite3_column_text(s->stmt[SQL_STATE_SEEK], 0);
+        if (!found || strncmp(found, prefix, strlen(prefix)) != 0 ||
+            (written && strcmp(written, found) <= 0)) {
+            rc = 0;
+            break;
+        }
+        if (!mb_cache_covers(s, found)) {
+            mb_store_column(s, SQL_STATE_SEEK, 0, key);
+            mb_store_column(s, SQL_STATE_SEEK, 1, value);
+            break;
+        }
+        mb_buf_reset(&next); /* removed: the least text that is greater */
+        mb_buf_addf(&next, "%s\x01", found);
+        mb_store_done(s, SQL_STATE_SEEK);
+        start = mb_buf_text(&next);
     }
     mb_store_done(s, SQL_STATE_SEEK);
-    return rc;
-}
-
-/* The statements that write a versioned table, and the letters of their args. */
-struct versioned {
-    enum mb_sql row, keep, insert, update, drop;
-    const char *name, *name_number, *all;
-};
-
-/* Set a row to data, or remove it; what it was is kept if a checkpoint may still ask for it. */
-static int set_row(struct mb_store *s, const struct versioned *v, const char *tree,
-                   struct mb_bytes id, struct mb_bytes data)
-{
-    int64_t mark = -1, undo = 0;
-    int there = mb_store_step(s, v->row, v->name, tree, id), rc = 0;
-    if (there < 0)
-        return there;
-    if (there) {
-        mark = sqlite3_column_int64(s->stmt[v->row], 0);
-        undo = sqlite3_column_int64(s->stmt[v->row], 1);
-        mb_store_done(s, v->row);
-    }
-    if (there && mark < s->newest) {
-        undo = s->next++;
-        rc = mb_store_step(s, v->keep, v->name_number, tree, id, undo);
-    }
-    if (rc)
+    mb_buf_clear(&next);
+    if (rc != 0 || !written)
         return rc;
-    if (!data.data && undo == 0)
-        return mb_store_step(s, v->drop, v->name, tree, id);
-    return mb_store_step(s, there ? v->update : v->insert, v->all, tree, id, s->newest, undo, data);
+    mb_buf_add_text(key, written);
+    mb_buf_add_bytes(value, text);
+    return 1;
 }
 
 static int state_put(void *self, uint64_t slot, const char *key, struct mb_bytes text)
 {
-    static const struct versioned state = {
-        SQL_STATE_ROW, SQL_STATE_KEEP, SQL_STATE_INSERT, SQL_STATE_UPDATE, SQL_STATE_DROP,
-        "st",          "sti",          "stiit"};
-    int rc = mb_store_step(self, SQL_CHANGED_ADD, "is", (int64_t)slot, key);
-    return rc ? rc : set_row(self, &state, NULL, mb_bytes_of(key), text);
+    return mb_cache_put(self, slot, key, text);
 }
 
 static int page_load(void *self, const char *tree, struct mb_bytes id, struct mb_buf *page)
 {
-    return mb_store_get(self, SQL_PAGE_GET, page, "sb", tree, id);
+    return mb_cache_page_load(self, tree, id, page);
 }
 
 static int page_save(void *self, const char *tree, struct mb_bytes id, struct mb_bytes page)
 {
-    static const struct versioned pages = {SQL_PAGE_ROW,    SQL_PAGE_KEEP, SQL_PAGE_INSERT,
-                                           SQL_PAGE_UPDATE, SQL_PAGE_DROP, "sb",
-                                           "sbi",           "sbiib"};
-    return set_row(self, &pages, tree, id, page.len ? page : mb_bytes(NULL, 0));
+    return mb_cache_page_save(self, tree, id, page);
 }
 
 static int history_get(void *self, unsigned level, uint64_t index, struct mb_hash *hash)

@@ -1,5 +1,6 @@
 libmagicbiz_la_SOURCES += \
 	src/store/backend.c \
+	src/store/cache.c src/store/cache.h \
 	src/store/sql.c src/store/sql.h \
 	src/store/store.c src/store/store.h \
 	src/store/verify.c \

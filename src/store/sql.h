@@ -38,6 +38,7 @@ enum mb_sql {
     SQL_STATE_DROP,
     SQL_STATE_PURGE,
     SQL_PAGE_GET,
+    SQL_PAGE_FIND,
     SQL_PAGE_ROW,
     SQL_PAGE_KEEP,
     SQL_PAGE_INSERT,
@@ -68,8 +69,11 @@ enum mb_sql {
 };
 extern const char *const mb_store_sql[SQL_COUNT];
 
+struct mb_cache;
 struct mb_store {
     sqlite3 *db;
+    struct mb_cache *cache;
+    bool writing; /* between begin and commit */
     char *path;
     sqlite3_stmt *stmt[SQL_COUNT];
     int64_t newest, previous; /* checkpoints that are kept; -1: none */

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/sql.h"
+#include "store/cache.h"
 
 /* The page size and the cache were chosen by tests/bench/bench_state. */
 #define PAGE_BYTES      4096
@@ -131,6 +131,7 @@ int mb_store_open(struct mb_store **out, const char *path, struct mb_error *erro
 {
     struct mb_store *s = mb_calloc(1, sizeof *s);
     s->path = mb_strdup(path);
+    s->cache = mb_cache_new();
     int rc = open_file(s, path), err = 0;
     if (rc != SQLITE_OK)
         err = mb_store_fail(s, rc);
@@ -150,6 +151,7 @@ void mb_store_close(struct mb_store *s)
 {
     if (!s)
         return;
+    mb_cache_free(s);
     for (size_t i = 0; i < SQL_COUNT; i++)
         sqlite3_finalize(s->stmt[i]);
     sqlite3_close(s->db);
@@ -164,6 +166,7 @@ int mb_store_begin(struct mb_store *s, struct mb_error *error)
     int rc = sqlite3_get_autocommit(s->db) ? 0 : mb_store_step(s, SQL_ROLLBACK, "");
     if (rc == 0)
         rc = mb_store_step(s, SQL_BEGIN, "");
+    s->writing = rc == 0;
     if (rc && error)
         *error = s->error;
     return rc;
@@ -172,7 +175,9 @@ int mb_store_begin(struct mb_store *s, struct mb_error *error)
 int mb_store_commit(struct mb_store *s, struct mb_error *error)
 {
     /* Something failed since begin, and what is written may be half of it. */
-    int rc = s->error.code[0] ? MB_EIO : mb_store_step(s, SQL_COMMIT, "");
+    int rc = s->error.code[0] ? MB_EIO : mb_cache_flush(s);
+    if (rc == 0)
+        rc = mb_store_step(s, SQL_COMMIT, "");
     if (rc) {
         if (strcmp(s->error.code, "store.corrupt") == 0)
             rc = MB_ECORRUPT;
@@ -180,6 +185,7 @@ int mb_store_commit(struct mb_store *s, struct mb_error *error)
             *error = s->error;
         return rc;
     }
+    s->writing = false;
     /* What is committed stays so if this fails; the next commit tries again. */
     if (s->wal_pages > WAL_PAGES_MAX)
         (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
@@ -190,12 +196,15 @@ void mb_store_rollback(struct mb_store *s)
 {
     if (!sqlite3_get_autocommit(s->db))
         (void)mb_store_step(s, SQL_ROLLBACK, "");
+    mb_cache_drop(s);
+    s->writing = false;
     s->error = (struct mb_error){0};
     (void)read_marks(s);
 }
 
 int mb_store_wipe(struct mb_store *s, struct mb_error *error)
 {
+    mb_cache_drop(s);
     for (const char *const *table = mb_store_tables; *table; table++) {
         char *sql = mb_asprintf("DELETE FROM %s", *table);
         int rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
@@ -224,7 +233,8 @@ int mb_store_mark_checkpoint(struct mb_store *s, uint64_t slot, struct mb_error 
     if ((int64_t)slot < s->newest)
         return mb_fail(error, MB_EINVAL, "store.order", "checkpoint %lld comes after %llu",
                        (long long)s->newest, (unsigned long long)slot);
-    if (s->newest >= 0) {
+    rc = mb_cache_flush(s); /* as of now, not of the checkpoint to come */
+    if (rc == 0 && s->newest >= 0) {
         rc = mb_store_step(s, SQL_OLD_FORGET, "i", s->cut);
         if (rc == 0)
             rc = mb_store_step(s, SQL_STATE_PURGE, "i", s->newest);
@@ -246,7 +256,9 @@ int mb_store_forget_deletions(struct mb_store *s, uint64_t slot, struct mb_error
 {
     if ((int64_t)slot <= s->forgotten)
         return 0;
-    int rc = mb_store_step(s, SQL_CHANGED_FORGET, "i", (int64_t)slot);
+    int rc = mb_cache_flush(s);
+    if (rc == 0)
+        rc = mb_store_step(s, SQL_CHANGED_FORGET, "i", (int64_t)slot);
     if (rc == 0)
         rc = set_mark(s, "forgotten", (int64_t)slot, &s->forgotten);
     if (rc && error)

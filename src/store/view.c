@@ -76,7 +76,7 @@ static int view_get(void *self, const char *key, struct mb_buf *value)
     struct mb_store_view *v = self;
     if (!is_kept(v->store, v->slot))
         return MB_ENOENT;
-    int rc = mb_store_step(v->store, SQL_STATE_ROW, "st", NULL, mb_bytes_of(key));
+    int rc = mb_store_step(v->store, SQL_STATE_ROW, "s", key);
     return row_found(v, SQL_STATE_ROW, rc, value);
 }
 

@@ -313,8 +313,8 @@ static void test_transactions(void **state)
     struct mb_store_view *v;
     assert_int_equal(mb_store_view_new(&v, p->store, 1, NULL), MB_ENOENT);
 
-    /* What is written outside of a transaction is not kept. */
-    assert_int_equal(b.ops->put(b.self, 1, "a/b", mb_bytes_of("1")), 0);
+    /* Nothing is written outside of a transaction. */
+    assert_int_equal(b.ops->put(b.self, 1, "a/b", mb_bytes_of("1")), MB_EIO);
     assert_int_equal(mb_store_begin(p->store, NULL), 0);
     assert_int_equal(b.ops->get(b.self, "a/b", &value), 0);
 
@@ -349,6 +349,43 @@ static void test_transactions(void **state)
     assert_int_equal(b.ops->get(b.self, "a/b", &value), 1);
     assert_string_equal(mb_buf_text(&value), "2");
     mb_buf_clear(&value);
+}
+
+/* What a transaction shows before SQLite has it is what is there afterwards; more than is kept in
+ * memory at once, and keys that came and went, among it. */
+static void test_uncommitted(void **state)
+{
+    struct place *p = *state;
+    struct mb_backend b = mb_store_backend(p->store);
+    struct mb_hash root;
+    char *big = mb_calloc(1, 60001);
+    memset(big, '1', 60000);
+    for (uint64_t slot = 1; slot < 20; slot++) {
+        struct mb_buf before = {0}, after = {0};
+        assert_int_equal(mb_store_begin(p->store, NULL), 0);
+        write_some(p, slot, 60);
+        for (unsigned i = 0; slot % 7 == 0 && i < 100; i++) {
+            char key[32];
+            assert_int_equal(mb_snprintf(key, sizeof key, "vcs/%u", 250 + i), 0);
+            write_key(p, slot, key, i % 3 ? big : NULL);
+        }
+        dump(b, &before);
+        assert_int_equal(mb_store_commit(p->store, NULL), 0);
+        if (slot % 3 == 0) {
+            mb_store_close(p->store);
+            assert_int_equal(mb_store_open(&p->store, p->path, NULL), 0);
+            b = mb_store_backend(p->store);
+        }
+        dump(b, &after);
+        assert_string_equal(mb_buf_text(&before), mb_buf_text(&after));
+        struct mb_tree_io io = io_of(b);
+        assert_int_equal(mb_tree_root(&io, "", &root, NULL), 0);
+        assert_memory_equal(&root, &p->root, sizeof root);
+        assert_int_equal(mb_store_verify(p->store, &p->root, NULL), 0);
+        mb_buf_clear(&before);
+        mb_buf_clear(&after);
+    }
+    free(big);
 }
 
 static void test_wipe(void **state)
@@ -567,6 +604,7 @@ int main(void)
         CASE(test_views),        CASE(test_changed),     CASE(test_changed_many),
         CASE(test_transactions), CASE(test_wipe),        CASE(test_verify),
         CASE(test_malformed),    CASE(test_write_fails), CASE(test_failure_sticks),
+        CASE(test_uncommitted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
