@@ -49,7 +49,7 @@ static bool has_log(const struct node *n)
 static int replay(void *arg, const struct mb_wal_record *record)
 {
     struct recovery *r = ((struct node *)arg)->recovery;
-    if (record->kind != MB_WAL_CHOSEN || record->slot <= mb_archive_tip(r->node->archive))
+    if (record->kind != MB_WAL_ACCEPTED || record->slot <= mb_archive_tip(r->node->archive))
         return 0;
     r->pending = mb_realloc(r->pending, (r->pending_count + 1) * sizeof *r->pending);
     struct pending *p = &r->pending[r->pending_count++];

@@ -377,14 +377,14 @@ static void propose(struct sequence *s, bool even_empty)
         b->submissions[b->count++] = sub;
     }
     const struct mb_tip *tip = mb_ledger_tip(n->ledger);
-    struct mb_wal_record record = {.kind = MB_WAL_CHOSEN, .slot = tip->header.slot + 1};
+    struct mb_wal_record record = {.kind = MB_WAL_ACCEPTED, .slot = tip->header.slot + 1};
     mb_value_encode(&b->value, &n->key, &mb_ledger_genesis(n->ledger)->org, record.slot,
                     mb_clock_s(), checked, b->count);
     record.payload = mb_buf_bytes(&b->value);
     s->proposing = true;
     s->at_disk = b;
     bool alone = b->count == 1 && s->queued == 0 && s->checking == 0;
-    mb_wal_append(n->wal, &record, 1, alone, chosen, b);
+    mb_wal_append(n->wal, NULL, &record, 1, alone, chosen, b);
     free(checked);
 }
 

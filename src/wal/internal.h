@@ -33,6 +33,7 @@ struct wal_pending {
     struct wal_area area;
     uint32_t body, count;
     uint64_t slot; /* the greatest */
+    struct mb_wal_stamp stamp;
     struct wal_calls calls;
 };
 
@@ -55,9 +56,11 @@ struct mb_wal {
     uint64_t sequence;          /* of the next batch */
     uint32_t previous;          /* crc of the last */
     uint64_t durable_slot;
+    struct mb_wal_stamp durable_stamp;
     bool marked; /* the last batch was a mark: nothing hangs on it */
 
     /* The loop's thread's own. */
+    struct mb_wal_stamp stamp; /* the newest appended */
     struct wal_calls calling; /* due calls, from next_call on */
     size_t next_call;
     bool in_callback, closed, told_failure;

@@ -187,6 +187,8 @@ static int stand_at(struct mb_wal *w, struct loaded *l, const struct wal_scan *s
     w->previous = scan->previous;
     w->durable_slot = scan->slot;
     w->marked = scan->marked;
+    memcpy(w->durable_stamp.bytes, scan->stamp, WAL_STAMP);
+    w->stamp = w->durable_stamp;
     if (scan->torn > 0)
         mb_log(MB_LOG_WARN, "wal", "torn_tail",
                "segment=%llu offset=%llu bytes_dropped=%llu after_slot=%llu",

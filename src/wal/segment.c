@@ -53,7 +53,8 @@ void wal_batch_write(uint8_t *block, struct wal_batch *b)
     p = put(p, b->bytes, 4);
     p = put(p, b->count, 4);
     p = put(p, b->durable, 8);
-    put(p, b->next, 8);
+    p = put(p, b->next, 8);
+    memcpy(p, b->stamp, WAL_STAMP);
     b->crc = wal_crc32c(0, block + 8, WAL_BATCH_HEADER - 8);
     put(block + 4, b->crc, 4);
 }
@@ -71,6 +72,9 @@ bool wal_batch_read(struct wal_batch *b, uint64_t salt, struct mb_bytes bytes)
     b->count = mb_cursor_u32(&c);
     b->durable = mb_cursor_u64(&c);
     b->next = mb_cursor_u64(&c);
+    struct mb_bytes stamp = mb_cursor_take(&c, WAL_STAMP);
+    if (!c.failed)
+        memcpy(b->stamp, stamp.data, WAL_STAMP);
     return !c.failed && magic == BATCH_MAGIC && b->salt == salt &&
            b->crc == wal_crc32c(0, bytes.data + 8, WAL_BATCH_HEADER - 8) &&
            b->bytes <= mb_cursor_left(&c);
@@ -207,7 +211,8 @@ enum wal_end wal_segment_scan(struct wal_scan *scan, const struct wal_segment *s
         scan->sequence++;
         scan->previous = b.crc;
         scan->offset += wal_batch_space(b.bytes);
-        scan->marked = b.count == 0;
+        scan->marked = b.count == 0 && memcmp(scan->stamp, b.stamp, WAL_STAMP) == 0;
+        memcpy(scan->stamp, b.stamp, WAL_STAMP);
         scan->next = b.next;
         if (b.next != 0)
             return WAL_END_NEXT;

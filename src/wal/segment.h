@@ -8,7 +8,7 @@
  *   segment = magic:8 || crc:4 || salt:8 || sequence:8 || oldest:8 || first:8 || previous:4 ||
  *             bytes:8
  *   batch   = magic:4 || crc:4 || salt:8 || sequence:8 || previous:4 || body:4 || bytes:4 ||
- *             count:4 || durable:8 || next:8 || record* || zeros to the end of the block
+ *             count:4 || durable:8 || next:8 || stamp:32 || record* || zeros to the end of the block
  *   record  = crc:4 || bytes:4 || kind:1 || slot:8 || payload
  *
  * crc is CRC-32C of what follows it in its own header (a record's: and of its payload); body is
@@ -24,7 +24,8 @@
 #include "base/bytes.h"
 
 #define WAL_BLOCK         4096u
-#define WAL_BATCH_HEADER  56u
+#define WAL_BATCH_HEADER  88u
+#define WAL_STAMP         32u
 #define WAL_RECORD_HEADER 17u
 
 struct wal_segment {
@@ -45,6 +46,7 @@ struct wal_batch {
     uint32_t previous, body, bytes, count;
     uint64_t durable; /* the newest slot that was durable before it */
     uint64_t next;    /* the segment that goes on, or 0 */
+    uint8_t stamp[WAL_STAMP];
     uint32_t crc;     /* its own: computed by wal_batch_write, read by wal_batch_read */
 };
 /* Fill the first WAL_BATCH_HEADER bytes of block. */
@@ -90,6 +92,7 @@ struct wal_scan {
     uint64_t offset; /* where the end, or the damage, is */
     uint64_t torn;   /* bytes of the batch that was not written whole */
     uint64_t slot;   /* in and out: the greatest slot so far */
+    uint8_t stamp[WAL_STAMP]; /* in and out: the newest */
     bool marked;     /* the last batch was a mark */
     const char *what;
     int stopped; /* what the visitor returned */

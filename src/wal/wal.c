@@ -83,7 +83,6 @@ static int put_batch(struct mb_wal *w, struct wal_area *area, struct wal_batch *
     w->offset += space;
     w->sequence++;
     w->previous = b->crc;
-    w->marked = b->count == 0;
     return 0;
 }
 
@@ -93,7 +92,9 @@ static int put_mark(struct mb_wal *w, uint64_t next, struct mb_error *error)
     wal_area_reserve(&area, WAL_BLOCK);
     area.len = WAL_BATCH_HEADER;
     struct wal_batch b = {.next = next};
+    memcpy(b.stamp, w->durable_stamp.bytes, WAL_STAMP);
     int rc = put_batch(w, &area, &b, error);
+    w->marked = rc == 0;
     wal_area_clear(&area);
     return rc;
 }
@@ -107,6 +108,7 @@ static uint32_t crc_of_end(const struct mb_wal *w)
                           .previous = w->previous,
                           .durable = w->durable_slot,
                           .next = w->segment.sequence + 1};
+    memcpy(b.stamp, w->durable_stamp.bytes, WAL_STAMP);
     wal_batch_write(block, &b);
     return b.crc;
 }
@@ -161,12 +163,17 @@ static int put_pending(struct mb_wal *w, struct wal_pending *p, struct mb_error 
 {
     uint64_t space = wal_batch_space((uint32_t)(p->area.len - WAL_BATCH_HEADER));
     struct wal_batch b = {.body = p->body, .count = p->count};
+    memcpy(b.stamp, p->stamp.bytes, WAL_STAMP);
     int rc = make_room(w, space, error);
     if (rc == 0)
         rc = put_batch(w, &p->area, &b, error);
-    if (rc == 0 && p->slot > w->durable_slot)
+    if (rc != 0)
+        return rc;
+    w->marked = false;
+    w->durable_stamp = p->stamp;
+    if (p->slot > w->durable_slot)
         w->durable_slot = p->slot;
-    return rc;
+    return 0;
 }
 
 /* A batch that nothing follows could be taken for a torn one if it is damaged. */
@@ -428,7 +435,13 @@ static bool fits(const struct mb_wal *w)
     return w->offset + wal_batch_space(bytes) + WAL_BLOCK <= w->segment.bytes;
 }
 
-void mb_wal_append(struct mb_wal *w, const struct mb_wal_record *records, size_t count, bool alone,
+struct mb_wal_stamp mb_wal_newest_stamp(const struct mb_wal *w)
+{
+    return w->stamp;
+}
+
+void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
+                   const struct mb_wal_record *records, size_t count, bool alone,
                    void (*durable)(void *arg), void *arg)
 {
     struct wal_call call = {.durable = durable, .arg = arg};
@@ -437,6 +450,9 @@ void mb_wal_append(struct mb_wal *w, const struct mb_wal_record *records, size_t
     if (!w->failed) {
         for (size_t i = 0; i < count; i++)
             add_record(&w->pending, &records[i]);
+        if (stamp != NULL)
+            w->stamp = *stamp;
+        w->pending.stamp = w->stamp;
         calls_add(&w->pending.calls, &call, 1);
         if (alone && !w->writing && w->sync_us <= QUICK_US && fits(w)) {
             wake = w->marked; /* it will be time for a mark */

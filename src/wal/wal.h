@@ -17,7 +17,14 @@
 #define MB_WAL_RECORD_MAX (2u << 20) /* bytes of one payload */
 
 enum mb_wal_kind {
-    MB_WAL_CHOSEN = 1, /* payload: the value chosen for slot */
+    MB_WAL_ACCEPTED = 2, /* payload: a value accepted for slot, and in which ballot */
+};
+/*
+ * What this replica has promised, in bytes that mean nothing to the log. Every batch carries the
+ * newest stamp: it goes with no segment that is used again, and one bad batch cannot take it along.
+ */
+struct mb_wal_stamp {
+    uint8_t bytes[32];
 };
 struct mb_wal_record {
     uint8_t kind;
@@ -43,12 +50,15 @@ struct mb_wal_options {
  */
 int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
                 const struct mb_wal_options *options, struct mb_error *error);
-/* Append records (copied) as part of the next batch; durable(arg) is called from the loop after the
+/* The newest stamp: what was found when opening, or appended since; all zeros: none ever. */
+struct mb_wal_stamp mb_wal_newest_stamp(const struct mb_wal *w);
+/* Append a stamp (NULL: the newest stays) and records (copied; there may be none) as part of the next batch; durable(arg) is called from the loop after the
  * batch's fdatasync, in the order of appends; NULL is fine. The records of one append stay
  * together: after a crash all of them are there, or none. Slots need not be in order. alone:
  * nothing else waits for the loop, which may write and sync them within this call if the disk has
  * been quick of late: sooner than if they were handed over to the log's thread. */
-void mb_wal_append(struct mb_wal *w, const struct mb_wal_record *records, size_t count, bool alone,
+void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
+                   const struct mb_wal_record *records, size_t count, bool alone,
                    void (*durable)(void *arg), void *arg);
 /* Everything about slots <= slot is durable elsewhere: segments below may be used again. */
 void mb_wal_release(struct mb_wal *w, uint64_t slot);

@@ -112,9 +112,9 @@ static void append_one(void)
 {
     static const uint8_t payload[RECORD];
     struct mb_wal_record r = {
-        .kind = MB_WAL_CHOSEN, .slot = ++run.slot, .payload = mb_bytes(payload, RECORD)};
+        .kind = MB_WAL_ACCEPTED, .slot = ++run.slot, .payload = mb_bytes(payload, RECORD)};
     run.outstanding++;
-    mb_wal_append(run.wal, &r, 1, false, on_durable, NULL);
+    mb_wal_append(run.wal, NULL, &r, 1, false, on_durable, NULL);
 }
 
 static void on_failed(void *arg, const struct mb_error *error)

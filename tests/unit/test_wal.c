@@ -152,7 +152,7 @@ static void append(struct mb_wal *w, uint64_t slot, void (*durable)(void *), voi
 {
     struct mb_wal_record r = {
         .kind = (uint8_t)(1 + slot % 3), .slot = slot, .payload = payload_of(slot)};
-    mb_wal_append(w, &r, 1, slot % 4 == 1, durable, arg);
+    mb_wal_append(w, NULL, &r, 1, slot % 4 == 1, durable, arg);
 }
 
 static void wait_durable(unsigned slot)
@@ -248,8 +248,8 @@ static void test_several_records_in_one_append(void **state)
                                       .payload = mb_bytes(copies[i], p.len)};
     }
     struct mb_wal *w = open_log();
-    mb_wal_append(w, r, 20, false, NULL, NULL); /* more than a usual segment holds */
-    mb_wal_append(w, NULL, 0, false, NULL, NULL);
+    mb_wal_append(w, NULL, r, 20, false, NULL, NULL); /* more than a usual segment holds */
+    mb_wal_append(w, NULL, NULL, 0, false, NULL, NULL);
     mb_wal_close(w);
     assert_holds(1, 20);
 }
@@ -269,7 +269,7 @@ static void test_the_largest_record(void **state)
     memset(big, 0xab, MB_WAL_RECORD_MAX);
     struct mb_wal_record r = {.kind = 1, .slot = 1, .payload = mb_bytes(big, MB_WAL_RECORD_MAX)};
     struct mb_wal *w = open_log();
-    mb_wal_append(w, &r, 1, false, NULL, NULL);
+    mb_wal_append(w, NULL, &r, 1, false, NULL, NULL);
     mb_wal_close(w);
     free(big);
     int count = 0;
@@ -553,7 +553,7 @@ static void test_swapped_records(void **state)
     struct mb_wal *w = open_log();
     struct mb_wal_record r[2] = {{.kind = 1, .slot = 1, .payload = mb_bytes_of("aaaa")},
                                  {.kind = 1, .slot = 2, .payload = mb_bytes_of("bbbb")}};
-    mb_wal_append(w, r, 2, false, NULL, NULL);
+    mb_wal_append(w, NULL, r, 2, false, NULL, NULL);
     mb_wal_close(w);
     char path[128];
     segment_path(path, 1);
@@ -688,7 +688,7 @@ static void test_disk_full(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     static uint8_t big[2 * SEGMENT];
     struct mb_wal_record r = {.kind = 1, .slot = 9, .payload = mb_bytes(big, sizeof big)};
-    mb_wal_append(w, &r, 1, false, on_durable, NULL);
+    mb_wal_append(w, NULL, &r, 1, false, on_durable, NULL);
     append(w, 10, on_durable, NULL);
     for (int i = 0; i < 100 && seen.failed == 0; i++)
         mb_loop_once(loop, 100);
