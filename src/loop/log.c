@@ -78,10 +78,12 @@ bool mb_log_configure(const char *text)
     return true;
 }
 
+/* A device is everybody's: its mode stays. */
 static int open_log(const char *path)
 {
+    struct stat st;
     int fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (fd >= 0 && fchmod(fd, 0600) != 0) {
+    if (fd >= 0 && (fstat(fd, &st) != 0 || (S_ISREG(st.st_mode) && fchmod(fd, 0600) != 0))) {
         close(fd);
         return -1;
     }

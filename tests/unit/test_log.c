@@ -139,6 +139,19 @@ static void test_rotation(void **state)
     assert_file(path, "info x three\ninfo x four\n");
 }
 
+static void test_device(void **state)
+{
+    (void)state;
+    struct stat before, after;
+    assert_int_equal(stat("/dev/null", &before), 0);
+    assert_true(mb_log_file("/dev/null"));
+    assert_int_equal(stat("/dev/null", &after), 0);
+    if (before.st_mode != after.st_mode)
+        chmod("/dev/null", before.st_mode & 07777);
+    assert_int_equal(after.st_mode, before.st_mode);
+    mb_log_file(NULL);
+}
+
 static void test_count(void **state)
 {
     (void)state;
@@ -157,7 +170,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_line),     cmocka_unit_test(test_escapes),
         cmocka_unit_test(test_levels),   cmocka_unit_test(test_long_line_says_that_it_was_cut),
-        cmocka_unit_test(test_rotation), cmocka_unit_test(test_count),
+        cmocka_unit_test(test_rotation), cmocka_unit_test(test_device),
+        cmocka_unit_test(test_count),
     };
     return cmocka_run_group_tests(tests, setup, teardown);
 }
