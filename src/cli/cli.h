@@ -136,7 +136,8 @@ struct cli_org {
  * Open the organisation: --org NAME, $MAGICBIZ_ORG, or the only one joined. --socket PATH (or
  * $MAGICBIZ_SOCKET) talks to a daemon's Unix socket instead of its onions; --socks ADDRESS (or
  * $MAGICBIZ_SOCKS) is the Tor to use, 127.0.0.1:9050 unless given. Reads /v1/org: its genesis must
- * hash to the pinned id, and its newest checkpoint must hold (see cli_verify_checkpoint).
+ * hash to the pinned id, and its newest checkpoint must hold (see cli_verify_checkpoint). Then the
+ * pin's addresses become the organisation's onion and its replicas' own, as they are proven.
  */
 int cli_open_org(struct cli *c, struct cli_org **org, struct mb_error *error);
 /* The same without talking yet, for a pin that is being made. */

@@ -221,6 +221,51 @@ static int take_genesis(struct cli_org *o, struct mb_error *error)
     return rc;
 }
 
+/* The addresses in the pin become these (taken). Where that cannot be saved, the next time asks
+ * again: no reason to fail. */
+static void set_onions(struct cli_org *o, char **onions, size_t count)
+{
+    for (size_t i = 0; i < o->pin.onion_count; i++)
+        free(o->pin.onions[i]);
+    free(o->pin.onions);
+    o->pin.onions = onions;
+    o->pin.onion_count = count;
+    (void)cli_pin_save(o->cli, &o->pin, NULL);
+}
+
+/* The organisation's onion changes when a replica was removed, and replicas come and go: the pin
+ * follows what is proven, so that there is somebody to ask as long as one of them lives. */
+static int follow_onions(struct cli_org *o, struct mb_error *error)
+{
+    const struct mb_membership *config = cli_config_for(o, o->newest.slot + 1);
+    const char *current =
+        mb_json_get_text(json_object_get(o->summary, "onion"), "current", o->pin.onions[0]);
+    json_t *proven = NULL;
+    if (strcmp(current, o->pin.onions[0]) != 0) {
+        int rc = cli_state(o, "org/onion", &proven, error);
+        if (rc < 0)
+            return rc;
+        current = mb_json_get_text(proven, "current", o->pin.onions[0]);
+    }
+    char **onions = mb_calloc(MB_REPLICAS_MAX + 1, sizeof(char *));
+    size_t count = 0;
+    onions[count++] = mb_strdup(current);
+    for (size_t i = 0; i < config->count; i++)
+        onions[count++] = mb_strdup(config->replicas[i].onion);
+    bool same = count == o->pin.onion_count;
+    for (size_t i = 0; i < count && same; i++)
+        same = strcmp(onions[i], o->pin.onions[i]) == 0;
+    if (same || o->pin.name == NULL) {
+        for (size_t i = 0; i < count; i++)
+            free(onions[i]);
+        free(onions);
+    } else {
+        set_onions(o, onions, count);
+    }
+    json_decref(proven);
+    return 0;
+}
+
 int cli_open_org(struct cli *c, struct cli_org **out, struct mb_error *error)
 {
     struct cli_pin pin = {0};
@@ -235,5 +280,5 @@ int cli_open_org(struct cli *c, struct cli_org **out, struct mb_error *error)
     if (rc == 0)
         rc = cli_verify_checkpoint(*out, json_object_get((*out)->summary, "checkpoint"),
                                    &(*out)->newest, error);
-    return rc;
+    return rc == 0 ? follow_onions(*out, error) : rc;
 }

@@ -244,6 +244,7 @@ exits 'replica remove: the last one stays' 1 'org\.replica_last: .+' mb replica 
 exits 'replica remove: there is no such' 1 'org\.replica_unknown: .+' mb replica remove 2
 exits 'replica remove: no number' 1 'replica list' mb replica remove x
 exits 'replica remove: founders only' 1 'command\.access: .+' mb replica remove 1 --id guest
+is 'the pin follows: the organisation, then its replicas' "$(tr '@,#' '\n' <"$HOME/.config/magicbiz/orgs/acme" | grep -c onion)" 2
 exits 'org show: who signed' 0 'signed by replica 1 of 1$' mb org show
 is 'no handovers yet' "$(get /v1/handovers | jq -c .)" '{"handovers":[]}'
 is 'list: proven complete' "$(mb list org/params/ --json | jq -c '[.proven, (.items | length > 0)]')" '[true,true]'

@@ -407,7 +407,9 @@ static void a_key_that_waits_to_be_a_replica_s_is_taken(void **state)
     struct mb_secret_key key = org_key(40);
     char text[MB_PUBLIC_TEXT_SIZE], *fingerprint = org_fingerprint(&key);
     (void)state;
-    char *came = outcome_of(f, &f->o.founders[0], "org.replica.add", org_add_body(&f->o, &key, 60));
+    json_t *body = org_add_body(&f->o, &key, 60);
+    char *came = outcome_of(f, &f->o.founders[0], "org.replica.add", body);
+    json_decref(body);
     free(came);
     /* It cannot be replaced, and nobody's key can become it. */
     char *outcome = error_text("org.key_replica", fingerprint);
@@ -435,7 +437,9 @@ static void founders_agree_to_a_change(void **state)
     struct fixture *f = start(3, 2);
     struct mb_secret_key key = org_key(40);
     (void)state;
-    char *body = mb_json_text(org_add_body(&f->o, &key, 60));
+    json_t *json = org_add_body(&f->o, &key, 60);
+    char *body = mb_json_text(json);
+    json_decref(json);
     struct mb_checked *c =
         org_command(&f->o, &f->o.founders[0], "org.replica.add", body, f->time + 60);
     char id[MB_HASH_HEX_SIZE];
