@@ -40,6 +40,11 @@ check-integration: all $(check_PROGRAMS)
 check-fresh:
 	$(srcdir)/contrib/fresh
 .PHONY: print-integration-tests check-integration check-fresh
+# The consensus core's model, searched exhaustively by spin: nightly, for it takes two minutes.
+check-model:
+	srcdir='$(abs_srcdir)' CC='$(CC)' $(srcdir)/tests/model/check
+.PHONY: check-model
+EXTRA_DIST += tests/model/check tests/model/paxos.pml
 integration_tests += tests/integration/daemon.sh tests/integration/durable.sh tests/integration/quickstart.sh tests/integration/org.sh tests/integration/leak.sh
 EXTRA_DIST += $(integration_tests) tests/integration/lib.sh
 
