@@ -37,6 +37,13 @@ AC_DEFUN([MB_FUZZING], [
   AM_CONDITIONAL([FUZZING], [test "x$enable_fuzzing" = xyes])
 ])
 
+# MB_FAULTS: --enable-faults builds the places in at which tests kill the daemon (src/loop/fault.h).
+AC_DEFUN([MB_FAULTS], [
+  AC_ARG_ENABLE([faults], [AS_HELP_STRING([--enable-faults], [build in the places at which tests kill the daemon; never for use])])
+  AS_IF([test "x$enable_faults" = xyes], [MB_CPPFLAGS="$MB_CPPFLAGS -DMB_FAULTS"])
+  AM_CONDITIONAL([FAULTS], [test "x$enable_faults" = xyes])
+])
+
 # MB_ED25519_RULE: a fork starts where two replicas disagree on one signature. Refuse a libsodium
 # that does not follow the one rule in every case of m4/ed25519-vectors.h.
 AC_DEFUN([MB_ED25519_RULE], [

@@ -30,4 +30,4 @@ tests_unit_test_vcs_refs_LDADD = modules/vcs/libvcs.la $(LDADD)
 fuzz_targets += tests/fuzz/fuzz_vcs_head tests/fuzz/fuzz_vcs_policy
 tests_fuzz_fuzz_vcs_head_LDADD = modules/vcs/libvcs.la $(LDADD)
 tests_fuzz_fuzz_vcs_policy_LDADD = modules/vcs/libvcs.la $(LDADD)
-integration_tests += tests/integration/push.sh tests/integration/large.sh
+integration_tests += tests/integration/push.sh tests/integration/large.sh tests/integration/faults.sh

@@ -195,10 +195,12 @@ static void make_durable(void *arg)
     int rc = sync_pack(folder, &hash);
     mb_hash_hex(&hash, c->pack);
     char *target = vcs_incoming_path(c->v, c->pack);
+    MB_FAULT("push.synced");
     if (rc == 0 && rename(folder, target) != 0)
         rc = errno == EEXIST || errno == ENOTEMPTY ? 0 : -1; /* the same pack came before */
     if (rc == 0)
         rc = sync_folder(c->v->incoming);
+    MB_FAULT("push.durable");
     if (rc != 0)
         c->work->rc =
             mb_fail(&c->work->error, MB_EIO, "vcs.quota", "the pack cannot be made durable");
@@ -244,6 +246,7 @@ static void step_ancestors(struct vcs_check *c)
         return;
     }
     w->rc = 0;
+    MB_FAULT("push.checked");
     step_durable(c);
 }
 
@@ -418,6 +421,7 @@ static int join_lists(const struct vcs_check *c)
 static void listed(struct vcs_check *c)
 {
     static const char *const args[] = {"cat-file", "--batch-check", "--buffer", NULL};
+    MB_FAULT("push.connected");
     if (c->work->rc != 0)
         fail(c, mb_refuse(&c->work->error, "vcs.missing", ""));
     else if (join_lists(c) != 0)
@@ -463,6 +467,7 @@ static void indexed(struct vcs_check *c)
     char *pack = mb_asprintf("%s/pack.in", c->tmp);
     unlink(pack);
     free(pack);
+    MB_FAULT("push.indexed");
     if (c->work->rc != 0) {
         say_why(c);
         fail(c, MB_EREFUSED);

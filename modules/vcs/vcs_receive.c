@@ -163,6 +163,7 @@ static void submitted(void *arg, const struct mb_submitted *s)
     struct vcs_receive *p = arg;
     struct mb_buf text = {0};
     p->busy = false;
+    MB_FAULT("push.answer");
     if (s->ok) {
         mb_buf_addf(&text, "recorded in slot %llu\n", (unsigned long long)s->slot);
         add_proposals(&text, s->outcome);
@@ -212,6 +213,7 @@ static void submit(struct vcs_receive *p)
         if (*work != 0)
             json_object_set_new(body, "work", json_string(work));
     }
+    MB_FAULT("push.receipt");
     mb_host_submit(p->v->host, "vcs.push", body, submitted, p);
 }
 
@@ -287,6 +289,7 @@ static int check_head(struct vcs_receive *p)
     p->check.strict = strcmp(mb_json_get_text(repo, "policy", "strict"), "strict") == 0;
     p->check.rewind = mb_json_get_flag(repo, "rewind", false);
     json_decref(repo);
+    MB_FAULT("push.head");
     return rc;
 }
 
@@ -308,6 +311,7 @@ static int make_quarantine(struct vcs_receive *p)
     p->fd = rc == 0 ? open(pack, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
     mb_buf_clear(&hex);
     free(pack);
+    MB_FAULT("push.quarantine");
     return p->fd < 0 ? mb_refuse(&p->error, "vcs.quota", "") : 0;
 }
 
@@ -420,6 +424,7 @@ static void body_end(struct mb_request *r, void *user)
     p->check.signer = p->head.is_signed ? &p->signer : NULL;
     p->check.done = checked;
     p->check.arg = p;
+    MB_FAULT("push.received");
     vcs_check_start(&p->check);
 }
 

@@ -171,6 +171,7 @@ static int move_files(int from, const char *from_path, int to, const char *endin
     for (struct dirent *e; rc == 0 && (e = readdir(dir)) != NULL;)
         if (has_ending(e->d_name, ending))
             rc = renameat(from, e->d_name, to, e->d_name);
+    MB_FAULT("pack.moving");
     if (dir != NULL)
         closedir(dir);
     return rc;
@@ -241,6 +242,7 @@ static int replace_packed(const char *path, const struct mb_buf *text)
     }
     if (fd >= 0 && close(fd) != 0)
         rc = -1;
+    MB_FAULT("refs.written");
     if (rc == 0)
         rc = rename(fresh, path);
     free(fresh);
@@ -266,6 +268,7 @@ static int write_refs(struct vcs *v, struct vcs_open *o)
     if (rc == 0) {
         vcs_packed_merge(mb_buf_bytes(&old), &o->changes, &text);
         rc = replace_packed(path, &text);
+        MB_FAULT("refs.moved");
     }
     for (size_t i = 0; rc == 0 && i < o->changes.count; i++)
         remove_file_of(dir, o->changes.items[i].ref);
@@ -381,6 +384,7 @@ static void follow_push(struct vcs *v, const json_t *outcome, const char *pack)
     json_t *push = mb_tx_get(mb_host_state(v->host), key);
     if (pack != NULL)
         place_pack(v, name, pack);
+    MB_FAULT("pack.placed");
     struct vcs_open *o = vcs_repos_open(v, name);
     if (o != NULL) {
         if (pack != NULL) {

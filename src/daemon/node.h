@@ -12,6 +12,7 @@
 #include "http/server.h"
 #include "ledger/ledger.h"
 #include "ledger/snapshot.h"
+#include "loop/fault.h"
 #include "loop/log.h"
 #include "loop/loop.h"
 #include "store/store.h"

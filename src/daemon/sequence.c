@@ -181,6 +181,7 @@ int node_commit(struct node *n, struct mb_error *error)
     if (n->uncommitted == 0)
         return 0;
     n->uncommitted = 0;
+    MB_FAULT("store.commit");
     return mb_store_commit(n->store, error);
 }
 
@@ -210,8 +211,10 @@ int node_apply(struct node *n, struct mb_bytes bytes, struct mb_checked *const *
         rc = mb_store_begin(n->store, error);
     if (rc == 0) {
         rc = mb_ledger_apply(n->ledger, bytes, &value, checked, &o, error);
+        MB_FAULT("ledger.applied");
         if (rc == 0)
             rc = archive_block(n, o, archived, error);
+        MB_FAULT("archive.appended");
         if (rc == 0 && index_commands(n, o) != 0)
             rc = mb_fail(error, MB_EIO, "store.io", "the store's index cannot be written");
         if (rc == 0 && o->applied.checkpoint)
@@ -328,6 +331,7 @@ static void chosen(void *arg)
         checked[i] = b->submissions[i]->checked;
     s->proposing = false;
     s->at_disk = NULL;
+    MB_FAULT("ledger.chosen");
     if (node_apply(n, mb_buf_bytes(&b->value), checked, NULL, &o, &error) != 0) {
         node_fail(n, &error);
         for (size_t i = 0; i < b->count; i++)
@@ -383,6 +387,7 @@ static void propose(struct sequence *s, bool even_empty)
     record.payload = mb_buf_bytes(&b->value);
     s->proposing = true;
     s->at_disk = b;
+    MB_FAULT("ledger.proposed");
     bool alone = b->count == 1 && s->queued == 0 && s->checking == 0;
     mb_wal_append(n->wal, NULL, &record, 1, alone, chosen, b);
     free(checked);

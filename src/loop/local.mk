@@ -1,5 +1,6 @@
 libmagicbiz_la_SOURCES += \
 	src/loop/child.c \
+	src/loop/fault.h \
 	src/loop/internal.h \
 	src/loop/log.c \
 	src/loop/log.h \
@@ -8,4 +9,7 @@ libmagicbiz_la_SOURCES += \
 	src/loop/unix.c \
 	src/loop/work.c \
 	$(empty)
+if FAULTS
+libmagicbiz_la_SOURCES += src/loop/fault.c
+endif
 unit_tests += tests/unit/test_log tests/unit/test_loop

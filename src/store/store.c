@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "loop/fault.h"
 #include "store/cache.h"
 
 /* The page size and the cache were chosen by tests/bench/bench_state. */
@@ -186,6 +187,7 @@ int mb_store_commit(struct mb_store *s, struct mb_error *error)
         return rc;
     }
     s->writing = false;
+    MB_FAULT("store.committed");
     /* What is committed stays so if this fails; the next commit tries again. */
     if (s->wal_pages > WAL_PAGES_MAX)
         (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);

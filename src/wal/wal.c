@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "loop/fault.h"
 #include "loop/log.h"
 #include "wal/folder.h"
 #include "wal/internal.h"
@@ -76,8 +77,10 @@ static int put_batch(struct mb_wal *w, struct wal_area *area, struct wal_batch *
     b->durable = w->durable_slot;
     wal_batch_write(area->data, b);
     int rc = wal_write(w, w->fd, area->data, (size_t)space, w->offset, error);
+    MB_FAULT("wal.written");
     if (rc == 0)
         rc = wal_sync(w, w->fd, error);
+    MB_FAULT("wal.durable");
     if (rc != 0)
         return rc;
     w->offset += space;

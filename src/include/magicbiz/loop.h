@@ -3,6 +3,7 @@
 #ifndef MAGICBIZ_LOOP_H
 #define MAGICBIZ_LOOP_H
 
+#include "loop/fault.h"
 #include "loop/log.h"
 #include "loop/loop.h"
 
