@@ -195,30 +195,35 @@ static int check_ready(struct mb_tx *tx, const struct mb_context *ctx, const jso
     return holds ? 0 : mb_refuse(error, "org.ready_proof", "");
 }
 
+static int check_new(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
+                     struct mb_error *error)
+{
+    struct mb_public_key key;
+    int rc = check_fields(tx, body, &key, error);
+    return rc == 0 ? check_ready(tx, ctx, body, &key, error) : rc;
+}
+
 static int replica_add(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
                        json_t **result, struct mb_error *error)
 {
     static const char *const copied[] = {"onion", "peer_onion", "public_key", "tor_auth"};
-    struct mb_public_key key;
-    int rc = check_fields(tx, body, &key, error);
-    if (rc == 0)
-        rc = check_ready(tx, ctx, body, &key, error);
-    if (rc != 0)
-        return rc;
     json_t *config = begin_change(tx, ctx, error);
     if (!config)
         return MB_EREFUSED;
-    json_t *replicas = json_object_get(config, "replicas"), *replica = json_object();
+    int rc = ctx->replica_count < MB_REPLICAS_MAX
+                 ? check_new(tx, ctx, body, error)
+                 : mb_refuse(error, "org.replica_full", "d", (int64_t)MB_REPLICAS_MAX);
+    if (rc != 0) {
+        json_decref(config);
+        return rc;
+    }
+    json_t *replica = json_object();
     int64_t number = mb_json_get_int(config, "next_number", 0);
     json_object_set_new(replica, "number", json_integer(number));
     for (size_t i = 0; i < sizeof copied / sizeof *copied; i++)
         json_object_set(replica, copied[i], json_object_get(body, copied[i]));
-    json_array_append_new(replicas, replica);
+    json_array_append_new(json_object_get(config, "replicas"), replica);
     json_object_set_new(config, "next_number", json_integer(number + 1));
-    if (json_array_size(replicas) > MB_REPLICAS_MAX) {
-        json_decref(config);
-        return mb_refuse(error, "org.replica_full", "d", (int64_t)MB_REPLICAS_MAX);
-    }
     *result = end_change(tx, config, number);
     return 0;
 }
