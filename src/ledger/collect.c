@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/encode.h"
+
 #define HEADERS_MAX 2 /* of one replica for one slot: what it said first, and that it lied */
 
 struct vote {
@@ -228,6 +230,19 @@ const struct mb_diverged *mb_collector_diverged(const struct mb_collector *c, si
 {
     *count = c->diverged_count;
     return c->diverged;
+}
+
+json_t *mb_attest_body(const struct mb_diverged *d)
+{
+    struct mb_buf header = {0}, signature = {0};
+    json_t *body = json_object();
+    mb_hex_encode(&header, d->header.data, d->header.len);
+    mb_base64_encode(&signature, d->signature.data, d->signature.len);
+    json_object_set_new(body, "header", json_string(mb_buf_text(&header)));
+    json_object_set_new(body, "signature", json_string(mb_buf_text(&signature)));
+    mb_buf_clear(&header);
+    mb_buf_clear(&signature);
+    return body;
 }
 
 void mb_collector_forget(struct mb_collector *c, uint64_t slot)

@@ -45,8 +45,8 @@ enum mb_verdict mb_collector_verdict(const struct mb_collector *c, uint64_t slot
 void mb_collector_checkpoint(const struct mb_collector *c, uint64_t slot,
                              struct mb_checkpoint *out);
 
-/* Replicas that signed another header where a majority signed ours; the body of org.attest is
- * there. Once each, in the order they were found; borrowed until the next call that adds or opens.
+/* Replicas that signed another header where a majority signed ours, and the body of org.attest.
+ * Once each, in the order they were found; borrowed until the next call that adds or opens.
  */
 struct mb_diverged {
     struct mb_public_key key;
@@ -54,6 +54,7 @@ struct mb_diverged {
     struct mb_buf header, signature;
 };
 const struct mb_diverged *mb_collector_diverged(const struct mb_collector *c, size_t *count);
+json_t *mb_attest_body(const struct mb_diverged *d); /* owned */
 
 /* Forget slots below slot, and take nothing more for them: but a handover stays until a majority
  * signed it, for clients cannot pass without. */

@@ -10,7 +10,7 @@
 
 #include "../support/org.h"
 #include "base/encode.h"
-#include "ledger/membership.h"
+#include "ledger/collect.h"
 
 #define T0 ORG_CREATED
 
@@ -461,17 +461,13 @@ static void founders_agree_to_a_change(void **state)
 static json_t *attest_body(const struct mb_header *h, const struct mb_secret_key *key,
                            const char *name_space)
 {
+    struct mb_diverged d = {.key = key->public_key};
     uint8_t bytes[MB_HEADER_MAX];
-    struct mb_buf hex = {0}, signature = {0}, base64 = {0};
-    size_t len = mb_header_encode(h, bytes);
-    mb_hex_encode(&hex, bytes, len);
-    mb_sshsig_sign(key, name_space, mb_bytes(bytes, len), &signature);
-    mb_base64_encode(&base64, signature.data, signature.len);
-    json_t *body =
-        json_pack("{s:s, s:s}", "header", mb_buf_text(&hex), "signature", mb_buf_text(&base64));
-    mb_buf_clear(&hex);
-    mb_buf_clear(&signature);
-    mb_buf_clear(&base64);
+    mb_buf_add(&d.header, bytes, mb_header_encode(h, bytes));
+    mb_sshsig_sign(key, name_space, mb_buf_bytes(&d.header), &d.signature);
+    json_t *body = mb_attest_body(&d);
+    mb_buf_clear(&d.header);
+    mb_buf_clear(&d.signature);
     return body;
 }
 
