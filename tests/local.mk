@@ -6,8 +6,9 @@ endif
 check_PROGRAMS += $(fuzz_targets)
 noinst_LTLIBRARIES += tests/libsupport.la
 tests_libsupport_la_SOURCES = tests/fuzz/driver.c tests/support/chain.c tests/support/chain.h tests/support/org.c tests/support/org.h \
+	tests/support/peers.c tests/support/peers.h \
 	tests/support/tools.c tests/support/tools.h
-LDADD = $(FUZZER_LIBS) tests/libsupport.la libmagicbiz.la $(CMOCKA_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $(CRYPTO_LIBS) \
+LDADD = $(FUZZER_LIBS) tests/libsupport.la libmagicbiz.la $(CMOCKA_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $(SSL_LIBS) $(CRYPTO_LIBS) \
 	$(EVENT_LIBS) $(SQLITE_LIBS) $(CURL_LIBS) $(ZLIB_LIBS) -lpthread
 
 lint_tests = tests/lint/layers tests/lint/banned tests/lint/purity tests/lint/manuals

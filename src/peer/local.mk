@@ -1,3 +1,14 @@
 libmagicbiz_la_SOURCES += \
+	src/peer/bulk.c \
+	src/peer/dial.c \
+	src/peer/frame.c \
+	src/peer/frame.h \
+	src/peer/internal.h \
 	src/peer/peer.h \
+	src/peer/peers.c \
+	src/peer/session.c \
+	src/peer/stream.c \
+	src/peer/tls.c \
+	src/peer/tls.h \
 	$(empty)
+unit_tests += tests/unit/test_peer

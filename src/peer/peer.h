@@ -22,8 +22,9 @@
 #define MB_PEERS_MAX        32                 /* members of one set, ourselves included */
 #define MB_PEER_FRAME_MAX   (16 * 1024 * 1024) /* bytes of a consensus frame */
 #define MB_PEER_REQUEST_MAX 65536              /* bytes of a request, or of an answer */
-#define MB_PEER_ASKS_MAX    16 /* asks of one peer served at once; further ones wait with the asker \
-                                */
+#define MB_PEER_ASKS_MAX                                                                           \
+    16 /* asks of one peer served at once; further ones wait with the asker                        \
+        */
 
 enum mb_peer_channel {
     MB_PEER_CONSENSUS,
