@@ -214,8 +214,11 @@ static void advertise_receive(struct vcs *v, struct mb_request *r, const char *r
                     format, text);
     vcs_pkt_addf(&out, "# service=git-receive-pack\n");
     vcs_pkt_flush(&out);
-    vcs_refs_advertise(o->refs, capabilities, strcmp(format, "sha256") == 0, &out);
-    mb_reply_take(r, 200, "application/x-git-receive-pack-advertisement", &out);
+    struct vcs_advert *a = vcs_refs_advertise(o->refs, mb_buf_bytes(&out), capabilities,
+                                              strcmp(format, "sha256") == 0);
+    mb_reply_pieces(r, 200, "application/x-git-receive-pack-advertisement", a->pieces, a->count,
+                    vcs_advert_free, a);
+    mb_buf_clear(&out);
     free(capabilities);
     mb_buf_clear(&hex);
     json_decref(json);

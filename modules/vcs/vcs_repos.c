@@ -19,7 +19,7 @@
 /* Writing packed-refs costs as much as there is; and ext4 is slow to make files for a while where
  * thousands were removed. */
 #define SETTLE_MS    100
-#define SETTLE_SHARE 50 /* of the time, at most one part in so many goes into it */
+#define SETTLE_SHARE 100 /* of the time, at most one part in so many goes into it */
 
 char *vcs_incoming_path(const struct vcs *v, const char *pack)
 {

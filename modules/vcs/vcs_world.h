@@ -81,9 +81,17 @@ struct vcs_refs;
 struct vcs_refs *vcs_refs_new(struct mb_tx *state, const char *repo);
 void vcs_refs_free(struct vcs_refs *r);
 void vcs_refs_set(struct vcs_refs *r, const char *ref, const char *id); /* NULL id: remove */
-/* Append the advertisement of git-receive-pack with these capabilities. */
-void vcs_refs_advertise(const struct vcs_refs *r, const char *capabilities, bool sha256,
-                        struct mb_buf *out);
+/* The advertisement of git-receive-pack with these capabilities, as it is now, in pieces that are
+ * mostly shared with those before and after it; before goes in front. */
+struct vcs_advert {
+    struct mb_bytes *pieces;
+    size_t count;
+    struct mb_buf first;
+    struct vcs_block **blocks;
+};
+struct vcs_advert *vcs_refs_advertise(const struct vcs_refs *r, struct mb_bytes before,
+                                      const char *capabilities, bool sha256);
+void vcs_advert_free(void *advert);
 
 /* --- vcs_check.c: objects of a push, in quarantine --- */
 

@@ -38,6 +38,10 @@ struct answer {
     char *type;
     char **headers; /* pairs, then NULL; NULL if there are none */
     struct mb_buf body;
+    struct mb_bytes *pieces; /* the body, instead; borrowed until released */
+    size_t piece_count;
+    void (*release)(void *arg); /* NULL once it is done, or MHD's to call */
+    void *release_arg;
     enum mb_stream (*more)(struct mb_request *r, void *user, struct mb_buf *out, size_t max);
 };
 

@@ -36,6 +36,9 @@ void reply_clear(struct mb_request *r)
         free(r->answer.headers[i]);
     free(r->answer.headers);
     free(r->answer.type);
+    free(r->answer.pieces);
+    if (r->answer.release != NULL)
+        r->answer.release(r->answer.release_arg);
     mb_buf_clear(&r->answer.body);
     mb_buf_clear(&r->out);
 }
@@ -88,9 +91,27 @@ static ssize_t stream_read(void *arg, uint64_t at, char *to, size_t max)
     return (ssize_t)n;
 }
 
+static struct MHD_Response *response_of_pieces(struct mb_request *r)
+{
+    struct answer *a = &r->answer;
+    struct MHD_IoVec *parts = mb_calloc(a->piece_count, sizeof *parts);
+    for (size_t i = 0; i < a->piece_count; i++) {
+        parts[i] = (struct MHD_IoVec){.iov_base = a->pieces[i].data, .iov_len = a->pieces[i].len};
+        r->conn->server->stats.bytes_out += a->pieces[i].len;
+    }
+    struct MHD_Response *response =
+        MHD_create_response_from_iovec(parts, (unsigned)a->piece_count, a->release, a->release_arg);
+    if (response != NULL)
+        a->release = NULL;
+    free(parts);
+    return response;
+}
+
 static struct MHD_Response *response_of(struct mb_request *r)
 {
     struct answer *a = &r->answer;
+    if (a->pieces != NULL)
+        return response_of_pieces(r);
     if (a->more != NULL)
         return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, BLOCK_BYTES, stream_read, r,
                                                  NULL);
@@ -124,6 +145,8 @@ void reply_late(struct mb_request *r)
 {
     struct answer *a = &r->answer;
     struct mb_buf text = {0};
+    for (size_t i = 0; i < a->piece_count; i++)
+        mb_buf_add_bytes(&a->body, a->pieces[i]);
     mb_buf_addf(&text, "HTTP/1.1 %u %s\r\nConnection: close\r\n", a->status,
                 MHD_get_reason_phrase_for(a->status));
     if (a->type != NULL)
@@ -160,6 +183,21 @@ void mb_reply(struct mb_request *r, unsigned status, const char *type, struct mb
         return;
     mb_buf_add_bytes(&r->answer.body, body);
     answer_ready(r, status, type, headers);
+}
+
+void mb_reply_pieces(struct mb_request *r, unsigned status, const char *type,
+                     const struct mb_bytes *pieces, size_t count, void (*release)(void *arg),
+                     void *arg)
+{
+    if (r->answer.ready) {
+        release(arg);
+        return;
+    }
+    r->answer.pieces = mb_memdup(pieces, count * sizeof *pieces);
+    r->answer.piece_count = count;
+    r->answer.release = release;
+    r->answer.release_arg = arg;
+    answer_ready(r, status, type, NULL);
 }
 
 void mb_reply_json(struct mb_request *r, unsigned status, json_t *value_take)

@@ -100,6 +100,12 @@ void mb_request_whole_body(struct mb_request *r, size_t max,
 void mb_reply(struct mb_request *r, unsigned status, const char *type, struct mb_bytes body,
               const char *const *headers);
 void mb_reply_take(struct mb_request *r, unsigned status, const char *type, struct mb_buf *body);
+/* A body that stays where it is, for one that many are sent: none of the pieces is empty, and what
+ * they point to is borrowed until release(arg), which comes once, in any case, and may come after
+ * gone. */
+void mb_reply_pieces(struct mb_request *r, unsigned status, const char *type,
+                     const struct mb_bytes *pieces, size_t count, void (*release)(void *arg),
+                     void *arg);
 /* A JSON answer (canonical text and a newline); value is taken. */
 void mb_reply_json(struct mb_request *r, unsigned status, json_t *value_take);
 /* {"error":{"args":[…],"code":…,"message":…}} and the status that fits err. */

@@ -6,8 +6,13 @@
  *
  * A push is what git does on a kept connection: read the advertisement of all refs, then post one
  * command, the objects being there. The clients are threads of this program and speak the protocol
- * themselves, for starting a git would hide the servers. Turns of a few seconds each, three rounds;
- * figures are medians.
+ * themselves, for starting a git would hide the servers; of a long advertisement they keep the
+ * beginning, and read the rest into one place. Turns of a few seconds each, some rounds; figures
+ * are medians, and so are ratios, of those of each round.
+ *
+ * The advertisement of 20,000 refs is 1.3 MB that must cross the socket for each push: how often so
+ * many bytes cross one between two threads is measured beside it, and what the rate without refs
+ * would come down to by that alone.
  *
  * Then 200 MB that do not compress are pushed to the daemon, whose memory is watched, and cloned
  * from both: everything that git clone asks for, over the socket, thrown away as it comes.
@@ -27,10 +32,12 @@
 #include "daemon.h"
 #include "sign/pushcert.h"
 
-#define ROUNDS     3
+#define ROUNDS     5
 #define TURN_S     1.5
+#define WIRE_S     0.5
 #define MANY       20000u
-#define AT_ONCE    1000u /* refs of one certificate, while a repository is filled */
+#define AT_ONCE    1000u      /* refs of one certificate, while a repository is filled */
+#define KEPT       (1u << 18) /* bytes of an answer, and somewhat more */
 #define NO_ID      "0000000000000000000000000000000000000000"
 #define MORE_REFS  2
 #define FILES      50
@@ -47,6 +54,8 @@ enum server {
 };
 static struct daemon d;
 static char *nginx_socket, commit[41];
+static double own_share;
+static unsigned turns;
 
 /* --- The wire. --- */
 
@@ -61,6 +70,7 @@ struct client {
     const char *repo;
     int fd;
     unsigned number, round, pushes;
+    size_t answered; /* bytes of the last answer */
     double until;
     struct mb_buf in, request, body;
 };
@@ -71,16 +81,38 @@ static void connect_client(struct client *c)
     must(c->fd >= 0, "connect");
 }
 
-/* Whole, by its length or its last chunk; a body of git's never ends like one before its end. */
-static bool is_whole(const struct mb_buf *in)
+/* Whole, by its length or its last chunk; a body of git's never ends like one before its end. in is
+ * what was kept of len bytes, last are the last of them. */
+static bool is_whole(const struct mb_buf *in, size_t len, const char last[5])
 {
     const char *text = (const char *)in->data, *end = in->len > 0 ? strstr(text, "\r\n\r\n") : NULL;
     if (end == NULL)
         return false;
     const char *length = strstr(text, "\r\nContent-Length: ");
     if (length != NULL && length < end)
-        return in->len >= (size_t)(end + 4 - text) + strtoul(length + 18, NULL, 10);
-    return memcmp(in->data + in->len - 5, "0\r\n\r\n", 5) == 0;
+        return len >= (size_t)(end + 4 - text) + strtoul(length + 18, NULL, 10);
+    return memcmp(last, "0\r\n\r\n", 5) == 0;
+}
+
+/* Some bytes more of an answer: kept, while they are few. */
+static size_t receive(struct client *c, char last[5])
+{
+    static _Thread_local uint8_t thrown_away[KEPT];
+    bool keep = c->in.len < KEPT;
+    if (keep)
+        mb_buf_reserve(&c->in, KEPT);
+    uint8_t *to = keep ? c->in.data + c->in.len : thrown_away;
+    ssize_t n = recv(c->fd, to, KEPT, 0);
+    must(n > 0, "an answer");
+    if (keep) {
+        c->in.len += (size_t)n;
+        c->in.data[c->in.len] = 0;
+    }
+    for (ssize_t i = n > 5 ? n - 5 : 0; i < n; i++) {
+        memmove(last, last + 1, 4);
+        last[4] = (char)to[i];
+    }
+    return (size_t)n;
 }
 
 static void call(struct client *c)
@@ -91,14 +123,11 @@ static void call(struct client *c)
         must(n > 0, "send");
         done += (size_t)n;
     }
+    char last[5] = {0};
+    c->answered = 0;
     mb_buf_reset(&c->in);
-    while (!is_whole(&c->in)) {
-        mb_buf_reserve(&c->in, 1u << 18);
-        ssize_t n = recv(c->fd, c->in.data + c->in.len, 1u << 18, 0);
-        must(n > 0, "an answer");
-        c->in.len += (size_t)n;
-        c->in.data[c->in.len] = 0;
-    }
+    while (!is_whole(&c->in, c->answered, last))
+        c->answered += receive(c, last);
     if (strncmp(mb_buf_text(&c->in), "HTTP/1.1 200 ", 13) != 0) {
         fprintf(stderr, "%.2000s\n", mb_buf_text(&c->in));
         must(false, "a call");
@@ -203,7 +232,7 @@ static double turn(enum server server, const char *repo, unsigned count, unsigne
 {
     pthread_t threads[8];
     struct client clients[8];
-    double start = seconds();
+    double start = seconds(), own = own_processor_s();
     unsigned pushes = 0;
     for (unsigned i = 0; i < count; i++) {
         clients[i] = (struct client){
@@ -214,7 +243,85 @@ static double turn(enum server server, const char *repo, unsigned count, unsigne
         pthread_join(threads[i], NULL);
         pushes += clients[i].pushes;
     }
-    return pushes / (seconds() - start);
+    double took = seconds() - start;
+    if (server == OURS) {
+        own_share += (own_processor_s() - own) / (took * processors());
+        turns++;
+    }
+    return pushes / took;
+}
+
+/* How often a second an advertisement's bytes go from one thread to another. */
+struct wire {
+    int ends[2];
+    size_t bytes;
+    unsigned times;
+    double until;
+};
+
+static void *send_on(void *arg)
+{
+    struct wire *w = arg;
+    uint8_t *bytes = mb_calloc(1, w->bytes), go;
+    while (recv(w->ends[0], &go, 1, 0) == 1)
+        for (size_t done = 0; done < w->bytes;) {
+            ssize_t n = send(w->ends[0], bytes + done, w->bytes - done, MSG_NOSIGNAL);
+            must(n > 0, "send");
+            done += (size_t)n;
+        }
+    free(bytes);
+    return NULL;
+}
+
+static void *receive_on(void *arg)
+{
+    struct wire *w = arg;
+    uint8_t *to = mb_alloc(KEPT);
+    for (; seconds() < w->until; w->times++) {
+        must(send(w->ends[1], "", 1, MSG_NOSIGNAL) == 1, "send");
+        for (size_t left = w->bytes; left > 0;) {
+            ssize_t n = recv(w->ends[1], to, left < KEPT ? left : KEPT, 0);
+            must(n > 0, "recv");
+            left -= (size_t)n;
+        }
+    }
+    shutdown(w->ends[1], SHUT_WR);
+    free(to);
+    return NULL;
+}
+
+static double wire_turn(size_t bytes, unsigned count)
+{
+    pthread_t threads[8][2];
+    struct wire wires[8];
+    double start = seconds();
+    unsigned times = 0;
+    for (unsigned i = 0; i < count; i++) {
+        wires[i] = (struct wire){.bytes = bytes, .until = start + WIRE_S};
+        must(socketpair(AF_UNIX, SOCK_STREAM, 0, wires[i].ends) == 0 &&
+                 pthread_create(&threads[i][0], NULL, send_on, &wires[i]) == 0 &&
+                 pthread_create(&threads[i][1], NULL, receive_on, &wires[i]) == 0,
+             "two threads");
+    }
+    for (unsigned i = 0; i < count; i++) {
+        pthread_join(threads[i][0], NULL);
+        pthread_join(threads[i][1], NULL);
+        close(wires[i].ends[0]);
+        close(wires[i].ends[1]);
+        times += wires[i].times;
+    }
+    return times / (seconds() - start);
+}
+
+static size_t advertised_bytes(const char *repo)
+{
+    struct client c = {.server = OURS, .repo = repo};
+    connect_client(&c);
+    advertisement(&c);
+    close(c.fd);
+    mb_buf_clear(&c.in);
+    mb_buf_clear(&c.request);
+    return c.answered;
 }
 
 /* --- The two servers, with the same repositories. --- */
@@ -424,7 +531,7 @@ static pid_t start_theirs(const char *folder, pid_t *fcgi)
 int main(int argc, char **argv)
 {
     static const unsigned clients[] = {1, 4};
-    static double rates[MORE_REFS][2][SERVERS][ROUNDS];
+    static double rates[MORE_REFS][2][SERVERS][ROUNDS], wires[2][ROUNDS], flat[2][2][ROUNDS];
     double load[ROUNDS];
     struct mb_buf pack = {0};
     unsigned number = 0;
@@ -447,21 +554,32 @@ int main(int argc, char **argv)
             for (size_t c = 0; c < 2; c++)
                 for (int s = 0; s < SERVERS; s++)
                     rates[r][c][s][round] = turn((enum server)s, repos[r], clients[c], number++);
+        size_t bytes = advertised_bytes(repos[1]);
+        for (size_t c = 0; c < 2; c++) {
+            double few = rates[0][c][OURS][round], many = rates[1][c][OURS][round];
+            wires[c][round] = wire_turn(bytes, clients[c]);
+            flat[c][0][round] = many / few;
+            flat[c][1][round] = many * (1 / few + 1 / wires[c][round]);
+        }
         load[round] = load_average();
     }
     for (size_t c = 0; c < 2; c++) {
-        double ours[MORE_REFS];
         for (size_t r = 0; r < MORE_REFS; r++) {
             double theirs = median(rates[r][c][HTTP_BACKEND], ROUNDS);
-            ours[r] = median(rates[r][c][OURS], ROUNDS);
-            figure("pushes/s", ours[r], "push_%u_refs_%u_clients", refs_of[r], clients[c]);
+            double ours = median(rates[r][c][OURS], ROUNDS);
+            figure("pushes/s", ours, "push_%u_refs_%u_clients", refs_of[r], clients[c]);
             figure("pushes/s", theirs, "push_%u_refs_%u_clients_http_backend", refs_of[r],
                    clients[c]);
-            figure("times", ours[r] / theirs, "push_%u_refs_%u_clients_ratio", refs_of[r],
-                   clients[c]);
+            figure("times", ours / theirs, "push_%u_refs_%u_clients_ratio", refs_of[r], clients[c]);
         }
-        figure("ratio", ours[1] / ours[0], "push_%u_refs_beside_0_%u_clients", MANY, clients[c]);
+        figure("ratio", median(flat[c][0], ROUNDS), "push_%u_refs_beside_0_%u_clients", MANY,
+               clients[c]);
+        figure("times/s", median(wires[c], ROUNDS), "push_%u_refs_wire_%u_clients", MANY,
+               clients[c]);
+        figure("ratio", median(flat[c][1], ROUNDS), "push_%u_refs_beside_0_and_the_wire_%u_clients",
+               MANY, clients[c]);
     }
+    figure("ratio", own_share / turns, "push_processor_share_of_clients");
     figure("processes", median(load, ROUNDS), "push_load");
     figure("MB", daemon_resident_peak(&d), "push_resident_most");
     measure_large(folder, root);

@@ -170,6 +170,23 @@ static void handle_abort(void *self, struct mb_request *r)
     mb_reply_stream(r, 200, "text/plain", NULL, abort_soon);
 }
 
+static int released;
+static void release(void *arg)
+{
+    assert_ptr_equal(arg, &released);
+    released++;
+}
+
+static void handle_pieces(void *self, struct mb_request *r)
+{
+    const struct mb_bytes pieces[] = {mb_bytes_of("he"), mb_bytes_of("l"), mb_bytes_of("lo")};
+    (void)self;
+    begin(r);
+    mb_reply_pieces(r, 200, "text/plain", pieces, 3, release, &released);
+    mb_reply_pieces(r, 500, "text/plain", pieces, 1, release, &released); /* too late */
+    assert_int_equal(released, 1);
+}
+
 static void handle_broken(void *self, struct mb_request *r)
 {
     (void)self;
@@ -180,17 +197,12 @@ static void handle_broken(void *self, struct mb_request *r)
 }
 
 static const struct mb_route routes[] = {
-    {"GET", "/hello", false, handle_hello},
-    {"GET", "/q/{name}.git", false, handle_query},
-    {"POST", "/echo", false, handle_echo},
-    {"POST", "/sink", false, handle_sink},
-    {"POST", "/refuse", false, handle_refuse},
-    {"GET", "/hold", false, handle_hold},
-    {"GET", "/stream", false, handle_stream},
-    {"GET", "/abort", false, handle_abort},
-    {"GET", "/broken", false, handle_broken},
-    {"GET", "/operator", true, handle_hello},
-    {0},
+    {"GET", "/hello", false, handle_hello},    {"GET", "/q/{name}.git", false, handle_query},
+    {"POST", "/echo", false, handle_echo},     {"POST", "/sink", false, handle_sink},
+    {"POST", "/refuse", false, handle_refuse}, {"GET", "/hold", false, handle_hold},
+    {"GET", "/stream", false, handle_stream},  {"GET", "/abort", false, handle_abort},
+    {"GET", "/broken", false, handle_broken},  {"GET", "/pieces", false, handle_pieces},
+    {"GET", "/operator", true, handle_hello},  {0},
 };
 
 static void start(const struct mb_http_options *options)
@@ -304,6 +316,19 @@ static void test_plain(void **state)
            "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\n"
            "Content-Length: 91\r\n\r\n{\"error\":{\"args\":[],\"code\":\"internal\",\"message\":"
            "\"something failed here: try again later\"}}\n");
+}
+
+static void test_pieces(void **state)
+{
+    (void)state;
+    released = 0;
+    expect("GET /pieces HTTP/1.1\r\n\r\n",
+           "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello");
+    assert_int_equal(released, 2);
+    released = 0;
+    expect("HEAD /pieces HTTP/1.1\r\n\r\n",
+           "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n");
+    assert_int_equal(released, 2);
 }
 
 static void test_unknown(void **state)
@@ -825,6 +850,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_plain, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_pieces, setup, teardown),
         cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
         cmocka_unit_test_setup_teardown(test_malformed, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stream_up, setup, teardown),
