@@ -448,7 +448,7 @@ void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
                    void (*durable)(void *arg), void *arg)
 {
     struct wal_call call = {.durable = durable, .arg = arg};
-    bool wake = true;
+    bool wake = true, written = false;
     pthread_mutex_lock(&w->lock);
     if (!w->failed) {
         for (size_t i = 0; i < count; i++)
@@ -460,11 +460,17 @@ void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
         if (alone && !w->writing && w->sync_us <= QUICK_US && fits(w)) {
             wake = w->marked; /* it will be time for a mark */
             write_pending(w);
+            written = !w->failed;
         }
     }
     pthread_mutex_unlock(&w->lock);
     if (wake)
         pthread_cond_signal(&w->wake); /* the thread that wakes up needs the lock */
+    if (written && !w->in_callback) {  /* else they would nest without end */
+        w->in_callback = true;
+        (void)call_all(w);
+        w->in_callback = false;
+    }
 }
 
 void mb_wal_release(struct mb_wal *w, uint64_t slot)

@@ -52,11 +52,12 @@ int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
                 const struct mb_wal_options *options, struct mb_error *error);
 /* The newest stamp: what was found when opening, or appended since; all zeros: none ever. */
 struct mb_wal_stamp mb_wal_newest_stamp(const struct mb_wal *w);
-/* Append a stamp (NULL: the newest stays) and records (copied; there may be none) as part of the next batch; durable(arg) is called from the loop after the
- * batch's fdatasync, in the order of appends; NULL is fine. The records of one append stay
- * together: after a crash all of them are there, or none. Slots need not be in order. alone:
- * nothing else waits for the loop, which may write and sync them within this call if the disk has
- * been quick of late: sooner than if they were handed over to the log's thread. */
+/* Append a stamp (NULL: the newest stays) and records (copied; there may be none) as part of the
+ * next batch; durable(arg) is called from the loop after the batch's fdatasync, in the order of
+ * appends; NULL is fine. The records of one append stay together: after a crash all of them are
+ * there, or none. Slots need not be in order. alone: nothing else waits for the loop, which may
+ * write and sync them within this call, and call durable, if the disk has been quick of late:
+ * sooner than if they were handed over to the log's thread. */
 void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
                    const struct mb_wal_record *records, size_t count, bool alone,
                    void (*durable)(void *arg), void *arg);
