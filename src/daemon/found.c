@@ -293,11 +293,8 @@ static int write_history(const struct founding *f, const struct mb_modules *modu
     struct mb_memory *memory = mb_memory_new();
     struct mb_ledger *ledger = NULL;
     struct mb_archive *archive = NULL;
-    struct mb_wal *wal = NULL;
-    struct mb_loop *loop = mb_loop_new();
     char *archive_dir = mb_asprintf("%s/archive", f->data);
     char *log_dir = mb_asprintf("%s/log", f->data);
-    struct mb_wal_options wal_options = {0};
     struct mb_signature own = {.key = key->public_key};
     struct mb_checkpoint checkpoint = {.signatures = &own, .count = 1};
     struct mb_buf record = {0};
@@ -321,12 +318,10 @@ static int write_history(const struct founding *f, const struct mb_modules *modu
     if (rc == 0)
         rc = mb_archive_sync(archive, error);
     if (rc == 0)
-        rc = mb_wal_open(&wal, loop, log_dir, &wal_options, error);
-    mb_wal_close(wal);
+        rc = mb_wal_create(log_dir, 0, error);
     mb_archive_close(archive);
     mb_ledger_free(ledger);
     mb_memory_free(memory);
-    mb_loop_free(loop);
     mb_buf_clear(&checkpoint.header);
     mb_buf_clear(&own.signature);
     mb_buf_clear(&record);

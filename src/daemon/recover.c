@@ -4,7 +4,6 @@
  * root is wrong is built again from the newest snapshot and the archive; a log or an archive that
  * is missing or damaged is a reason not to start, with what to do in the message.
  */
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,20 +31,6 @@ static bool exists(const struct node *n, const char *name)
     return there;
 }
 
-/* A log folder without a segment would be opened as a new log: that is a log that was lost. */
-static bool has_log(const struct node *n)
-{
-    char *path = node_path(n, "log");
-    DIR *dir = opendir(path);
-    bool found = false;
-    for (struct dirent *e; dir != NULL && !found && (e = readdir(dir)) != NULL;)
-        found = strncmp(e->d_name, "log-", 4) == 0;
-    if (dir != NULL)
-        closedir(dir);
-    free(path);
-    return found;
-}
-
 static int replay(void *arg, const struct mb_wal_record *record)
 {
     struct recovery *r = ((struct node *)arg)->recovery;
@@ -70,11 +55,6 @@ static int open_archive_and_log(struct recovery *r, struct mb_error *error)
         return mb_fail(error, MB_ECORRUPT, "archive.lost",
                        "%s/archive is missing: put it back from a copy; without it this replica "
                        "cannot show the organisation's history",
-                       n->data);
-    if (!has_log(n))
-        return mb_fail(error, MB_ECORRUPT, "log.lost",
-                       "%s/log is missing: a replica that lost its log does not know what it "
-                       "acknowledged, and must not go on under its key: put the folder back",
                        n->data);
     char *archive = node_path(n, "archive"), *log = node_path(n, "log");
     struct mb_wal_options options = {.replay = replay, .failed = log_failed, .arg = n};

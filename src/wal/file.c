@@ -15,6 +15,7 @@
 #include "wal/internal.h"
 
 #define SPARE       "spare"
+#define TAIL        "tail"
 #define ZEROS_BYTES (1u << 20)
 
 void wal_area_reserve(struct wal_area *a, size_t more)
@@ -165,12 +166,61 @@ int wal_segment_make(struct mb_wal *w, struct wal_segment *s, struct mb_error *e
     return rc;
 }
 
-void wal_segment_retire(struct mb_wal *w, uint64_t sequence)
+void wal_segment_retire(struct mb_wal *w, uint64_t sequence, bool damaged)
 {
     char name[WAL_NAME_SIZE];
     wal_name(name, sequence);
-    if (faccessat(w->dir_fd, SPARE, F_OK, 0) == 0)
+    if (damaged || faccessat(w->dir_fd, SPARE, F_OK, 0) == 0)
         unlinkat(w->dir_fd, name, 0);
     else
         renameat(w->dir_fd, name, w->dir_fd, SPARE);
+}
+
+int wal_tail_make(struct mb_wal *w, struct mb_error *error)
+{
+    w->tail_fd = openat(w->dir_fd, TAIL, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (w->tail_fd < 0)
+        return fail(w, error, "begun");
+    /* Whole blocks, so that what is written later on changes no metadata. */
+    static const uint8_t zeros[2 * WAL_BLOCK];
+    int rc = wal_write(w, w->tail_fd, zeros, sizeof zeros, 0, error);
+    return rc == 0 ? wal_tail_settle(w, error) : rc;
+}
+
+int wal_tail_open(struct mb_wal *w, struct wal_tail *t, struct mb_error *error)
+{
+    *t = (struct wal_tail){0};
+    w->tail_fd = openat(w->dir_fd, TAIL, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+    if (w->tail_fd < 0)
+        return errno == ENOENT ? 0 : fail(w, error, "read");
+    int hold = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        uint8_t bytes[WAL_TAIL];
+        struct wal_tail one;
+        ssize_t n = pread(w->tail_fd, bytes, sizeof bytes, (off_t)(i * WAL_BLOCK));
+        if (n < 0 || !wal_tail_read(&one, mb_bytes(bytes, (size_t)n)))
+            continue;
+        if (hold++ == 0 || one.sequence >= t->sequence) {
+            *t = one;
+            w->tail_turn = 1 - i;
+        }
+    }
+    return hold;
+}
+
+int wal_tail_put(struct mb_wal *w, struct mb_error *error)
+{
+    uint8_t bytes[WAL_TAIL];
+    wal_tail_write(bytes, &w->tail);
+    uint64_t offset = w->tail_turn * (uint64_t)WAL_BLOCK;
+    w->tail_turn = 1 - w->tail_turn;
+    return wal_write(w, w->tail_fd, bytes, sizeof bytes, offset, error);
+}
+
+int wal_tail_settle(struct mb_wal *w, struct mb_error *error)
+{
+    int rc = wal_tail_put(w, error);
+    if (rc == 0)
+        rc = wal_tail_put(w, error);
+    return rc == 0 && fdatasync(w->tail_fd) != 0 ? fail(w, error, "synced") : rc;
 }

@@ -2,7 +2,8 @@
 /*
  * What opening the log does. The newest segment's header names the oldest one that is needed; from
  * there each must be there, whole, and go on where the one before it ended. Only the last may end
- * without saying so.
+ * without saying so, and not before the batch that the file tail names. Anything else is damage:
+ * then opening is refused, or what is whole is replayed, and batches go on in a new segment.
  */
 #include "config.h"
 
@@ -16,6 +17,10 @@
 
 #include "loop/log.h"
 #include "wal/internal.h"
+
+/* Sequences that are left out where damage was found: batches of what could not be read have some.
+ */
+#define GAP (1u << 20)
 
 struct names {
     uint64_t *of;
@@ -36,18 +41,45 @@ static int io_failed(const struct mb_wal *w, struct mb_error *error)
                    strerror(errno));
 }
 
-static int corrupt(const struct mb_wal *w, uint64_t sequence, uint64_t offset, uint64_t slot,
+/* What is known while the segments are walked. */
+struct walk {
+    struct mb_wal *w;
+    struct names names;
+    struct wal_tail tail;
+    uint64_t oldest, newest;
+    uint64_t damaged; /* the last segment that is */
+    struct wal_scan scan;
+    bool anchored; /* scan says how the next segment has to begin */
+    /* The last segment whose batches were read: how they ended. */
+    struct wal_segment last;
+    enum wal_end end;
+};
+
+/* Note damage; an error unless it is tolerated. */
+static int damaged(struct walk *k, uint64_t sequence, uint64_t offset, uint64_t slot,
                    const char *what, struct mb_error *error)
 {
+    struct mb_wal *w = k->w;
+    struct mb_error e;
     char name[WAL_NAME_SIZE];
     wal_name(name, sequence);
-    mb_log(MB_LOG_ERROR, "wal", "corrupt", "file=%s offset=%llu after_slot=%llu", name,
-           (unsigned long long)offset, (unsigned long long)slot);
+    mb_log(w->options.tolerate ? MB_LOG_WARN : MB_LOG_ERROR, "wal", "damaged",
+           "file=%s offset=%llu after_slot=%llu", name, (unsigned long long)offset,
+           (unsigned long long)slot);
+    if (sequence > k->damaged)
+        k->damaged = sequence;
+    mb_fail(&e, MB_ECORRUPT, "wal.corrupt", "%s/%s, offset %llu, after slot %llu: %s", w->dir, name,
+            (unsigned long long)offset, (unsigned long long)slot, what);
+    if (!w->damage.found)
+        memcpy(w->damage.text, e.text, sizeof e.text);
+    w->damage.found = true;
+    if (w->options.tolerate)
+        return 0;
     return mb_fail(error, MB_ECORRUPT, "wal.corrupt",
-                   "%s/%s, offset %llu, after slot %llu: %s. Nothing was changed. Put the file "
-                   "back from a copy of the disk; without one this replica must not vote again "
-                   "under its key: found it anew and let it rejoin",
-                   w->dir, name, (unsigned long long)offset, (unsigned long long)slot, what);
+                   "%s. Nothing was changed. Put the file back from a copy of the disk, as new as "
+                   "the rest of the folder; without one this replica must not vote again under its "
+                   "key",
+                   w->damage.text);
 }
 
 static int compare(const void *a, const void *b)
@@ -95,6 +127,27 @@ static void unload(struct loaded *l)
     l->fd = -1;
 }
 
+/* Read as much as can be read from where l->bytes ends, at most to want. A bad place on the disk is
+ * zeros where damage is tolerated. */
+static bool read_some(const struct mb_wal *w, struct loaded *l, size_t want, bool *end)
+{
+    uint8_t *to = l->bytes.data + l->bytes.len;
+    ssize_t n = pread(l->fd, to, want - l->bytes.len, (off_t)l->bytes.len);
+    if (n < 0 && errno == EIO && w->options.tolerate) {
+        n = pread(l->fd, to, WAL_BLOCK, (off_t)l->bytes.len);
+        if (n < 0 && errno == EIO) {
+            mb_log(MB_LOG_WARN, "wal", "unreadable", "offset=%zu", l->bytes.len);
+            memset(to, 0, WAL_BLOCK);
+            n = WAL_BLOCK;
+        }
+    }
+    if (n < 0)
+        return false;
+    l->bytes.len += (size_t)n;
+    *end = n == 0 || n % WAL_BLOCK != 0; /* of a file that was cut */
+    return true;
+}
+
 /* Read the first bytes of segment, or all of it (most 0). MB_ENOENT if there is no such file. */
 static int load(struct mb_wal *w, uint64_t sequence, size_t most, struct loaded *l,
                 struct mb_error *error)
@@ -103,7 +156,7 @@ static int load(struct mb_wal *w, uint64_t sequence, size_t most, struct loaded 
     struct stat st;
     *l = (struct loaded){0};
     wal_name(name, sequence);
-    l->fd = wal_open_file(w, name, O_RDWR);
+    l->fd = wal_open_file(w, name, O_RDONLY);
     if (l->fd < 0 && errno == ENOENT)
         return MB_ENOENT;
     if (l->fd < 0 || fstat(l->fd, &st) != 0)
@@ -111,15 +164,9 @@ static int load(struct mb_wal *w, uint64_t sequence, size_t most, struct loaded 
     size_t want = most > 0 ? most : (size_t)st.st_size;
     want = (want + WAL_BLOCK - 1) / WAL_BLOCK * WAL_BLOCK; /* what O_DIRECT asks for */
     wal_area_reserve(&l->bytes, want + WAL_BLOCK);
-    for (ssize_t n; l->bytes.len < want; l->bytes.len += (size_t)n) {
-        n = pread(l->fd, l->bytes.data + l->bytes.len, want - l->bytes.len, (off_t)l->bytes.len);
-        if (n < 0)
+    for (bool end = false; l->bytes.len < want && !end;)
+        if (!read_some(w, l, want, &end))
             goto failed;
-        if (n == 0 || n % WAL_BLOCK != 0) {
-            l->bytes.len += (size_t)n;
-            break; /* the end of a file that was cut */
-        }
-    }
     l->header_ok = wal_segment_read(&l->header, mb_bytes(l->bytes.data, l->bytes.len)) &&
                    l->header.sequence == sequence;
     return 0;
@@ -143,124 +190,200 @@ static int replay(void *arg, const struct wal_record *r)
     return p->w->options.replay != NULL ? p->w->options.replay(p->w->options.arg, &record) : 0;
 }
 
-/* Does the newest segment hold nothing yet? Then a crash came between making it and ending the one
- * before it, whose end (sequence: the mark that would have been written) it names. */
-static bool is_unused(struct mb_wal *w, uint64_t newest, uint64_t sequence)
+/* Does the newest segment hold nothing yet, and does the one before it lack nothing but the mark
+ * that ends it? Then a crash came between making the one and ending the other. */
+static bool is_unused(const struct walk *k, const struct loaded *l)
 {
-    struct loaded l;
-    if (load(w, newest, 0, &l, NULL) != 0)
+    if (k->end != WAL_END_CLEAN || k->damaged == k->last.sequence ||
+        l->header.sequence != k->last.sequence + 1 || l->header.sequence != k->newest)
         return false;
-    struct wal_scan scan = {.sequence = sequence + 1, .previous = l.header.previous};
-    bool unused = l.header_ok && l.header.bytes == l.bytes.len && l.header.first == sequence + 1 &&
-                  wal_segment_scan(&scan, &l.header, mb_bytes(l.bytes.data, l.bytes.len), NULL,
-                                   NULL) == WAL_END_CLEAN &&
-                  scan.offset == WAL_BLOCK;
-    unload(&l);
-    return unused;
+    uint8_t block[WAL_BATCH_HEADER];
+    struct wal_batch mark = {.salt = k->last.salt,
+                             .sequence = k->scan.sequence,
+                             .previous = k->scan.previous,
+                             .durable = k->scan.slot,
+                             .slot = k->scan.slot,
+                             .next = l->header.sequence};
+    memcpy(mark.stamp, k->scan.stamp, WAL_STAMP);
+    wal_batch_write(block, &mark);
+    struct wal_scan scan = {.sequence = k->scan.sequence + 1, .previous = mark.crc};
+    return l->header.bytes == l->bytes.len && l->header.first == scan.sequence &&
+           l->header.previous == mark.crc &&
+           wal_segment_scan(&scan, &l->header, mb_bytes(l->bytes.data, l->bytes.len), NULL, NULL) ==
+               WAL_END_CLEAN &&
+           scan.offset == WAL_BLOCK;
 }
 
-/* Check a loaded segment's header against where the one before it ended. */
-static int check_header(const struct mb_wal *w, uint64_t sequence, bool first,
-                        const struct loaded *l, const struct wal_scan *scan, struct mb_error *error)
+/* Damage that nothing is known about yet. */
+static int gap(struct walk *k, uint64_t sequence, uint64_t offset, const char *what,
+               struct mb_error *error)
 {
-    if (!l->header_ok)
-        return corrupt(w, sequence, 0, scan->slot, "the header of the file is damaged", error);
-    if (l->bytes.len != l->header.bytes)
-        return corrupt(w, sequence, l->bytes.len, scan->slot, "the file is cut short", error);
-    if (!first && (l->header.first != scan->sequence || l->header.previous != scan->previous))
-        return corrupt(w, sequence, 0, scan->slot,
-                       "the file does not go on where the one before "
-                       "it ended",
-                       error);
+    k->scan.open = true;
+    return damaged(k, sequence, offset, k->scan.slot, what, error);
+}
+
+/* Check a loaded segment's header against where the one before it ended. 1: it is unused. */
+static int check_header(struct walk *k, const struct loaded *l, struct mb_error *error)
+{
+    const struct wal_segment *h = &l->header;
+    struct wal_scan *scan = &k->scan;
+    int rc = 0;
+    if (l->bytes.len != h->bytes)
+        rc = gap(k, h->sequence, l->bytes.len, "the file is cut short", error);
+    if (rc == 0 && k->anchored && k->end != WAL_END_NEXT) {
+        if (is_unused(k, l))
+            return 1;
+        if (scan->torn > 0 && scan->torn_slot > scan->faulty_to)
+            scan->faulty_to = scan->torn_slot;
+        rc = gap(k, k->last.sequence, scan->offset,
+                 "the last batch of the file is damaged, and other files follow it", error);
+    } else if (rc == 0 && k->anchored && k->last.sequence + 1 == h->sequence &&
+               (h->first != scan->sequence || h->previous != scan->previous)) {
+        rc = gap(k, h->sequence, 0, "the file does not go on where the one before it ended", error);
+    }
+    if (rc != 0)
+        return rc;
+    wal_scan_bound(scan, h->slot);
+    wal_scan_stamp(scan, h->first - 1, h->stamp);
+    if (h->first >= scan->sequence) {
+        scan->sequence = h->first;
+        scan->previous = h->previous;
+    }
+    if (l->bytes.len != h->bytes)
+        scan->open = true;
+    k->anchored = true;
     return 0;
 }
 
-/* Stand behind the last batch of l; its descriptor moves to w. */
-static int stand_at(struct mb_wal *w, struct loaded *l, const struct wal_scan *scan,
-                    struct mb_error *error)
+static int walk_loaded(struct walk *k, uint64_t sequence, const struct loaded *l,
+                       struct mb_error *error)
 {
-    w->fd = l->fd;
-    l->fd = -1;
-    w->segment = l->header;
+    struct replay p = {.w = k->w};
+    if (!l->header_ok) {
+        wal_live_add(k->w, sequence, 0);
+        return gap(k, sequence, 0, "the header of the file is damaged", error);
+    }
+    int rc = check_header(k, l, error);
+    if (rc != 0)
+        return rc < 0 ? rc : 0;
+    k->last = l->header;
+    k->end =
+        wal_segment_scan(&k->scan, &l->header, mb_bytes(l->bytes.data, l->bytes.len), replay, &p);
+    wal_live_add(k->w, sequence, p.slot);
+    if (k->end == WAL_END_STOPPED)
+        return k->scan.stopped;
+    if (k->scan.what != NULL)
+        return damaged(k, sequence, k->scan.bad_offset, k->scan.bad_slot, k->scan.what, error);
+    return 0;
+}
+
+static int walk_one(struct walk *k, uint64_t sequence, struct mb_error *error)
+{
+    struct loaded l;
+    int rc = load(k->w, sequence, 0, &l, error);
+    if (rc == MB_ENOENT)
+        return gap(k, sequence, 0, "the file is missing", error);
+    if (rc != 0)
+        return rc;
+    rc = walk_loaded(k, sequence, &l, error);
+    unload(&l);
+    return rc;
+}
+
+/* The newest of the headers that hold names the oldest segment that is needed. */
+static int find_oldest(struct walk *k, struct mb_error *error)
+{
+    k->oldest = 0;
+    for (size_t i = 0; i < k->names.count; i++) {
+        struct loaded l;
+        int rc = load(k->w, k->names.of[i], WAL_BLOCK, &l, error);
+        if (rc != 0)
+            return rc;
+        if (l.header_ok && l.header.oldest > k->oldest)
+            k->oldest = l.header.oldest;
+        unload(&l);
+    }
+    if (k->oldest == 0) /* none holds: the walk will say so */
+        k->oldest = k->names.of[0];
+    return 0;
+}
+
+static int walk(struct walk *k, struct mb_error *error)
+{
+    int rc = find_oldest(k, error);
+    k->newest = k->names.of[k->names.count - 1];
+    if (k->tail.segment > k->newest)
+        k->newest = k->tail.segment;
+    for (uint64_t s = k->oldest; s <= k->newest && rc == 0; s++)
+        rc = walk_one(k, s, error);
+    if (rc == 0 && k->anchored && k->end == WAL_END_NEXT && k->last.sequence == k->newest)
+        rc = gap(k, ++k->newest, 0, "the file is missing", error);
+    if (rc == 0 && k->tail.sequence >= k->scan.sequence)
+        rc = gap(k, k->newest, k->scan.offset, "batches that were durable are gone", error);
+    if (rc != 0)
+        return rc;
+    wal_scan_stamp(&k->scan, k->tail.sequence, k->tail.stamp);
+    if (k->scan.torn > 0 && k->scan.open && k->scan.torn_slot > k->scan.slot)
+        k->scan.slot = k->scan.torn_slot;
+    wal_scan_bound(&k->scan, k->scan.slot > k->tail.slot ? k->scan.slot : k->tail.slot);
+    return 0;
+}
+
+/* Stand behind the last batch of the last segment. */
+static int stand(struct walk *k, struct mb_error *error)
+{
+    struct mb_wal *w = k->w;
+    const struct wal_scan *scan = &k->scan;
+    char name[WAL_NAME_SIZE];
+    wal_name(name, k->last.sequence);
+    w->fd = wal_open_file(w, name, O_RDWR);
+    if (w->fd < 0)
+        return io_failed(w, error);
+    w->segment = k->last;
     w->offset = scan->offset;
     w->sequence = scan->sequence;
     w->previous = scan->previous;
-    w->durable_slot = scan->slot;
     w->marked = scan->marked;
-    memcpy(w->durable_stamp.bytes, scan->stamp, WAL_STAMP);
-    w->stamp = w->durable_stamp;
+    w->tail = (struct wal_tail){
+        .sequence = scan->sequence - 1, .segment = k->last.sequence, .slot = w->durable_slot};
+    memcpy(w->tail.stamp, scan->stamp, WAL_STAMP);
     if (scan->torn > 0)
         mb_log(MB_LOG_WARN, "wal", "torn_tail",
                "segment=%llu offset=%llu bytes_dropped=%llu after_slot=%llu",
-               (unsigned long long)l->header.sequence, (unsigned long long)scan->offset,
+               (unsigned long long)k->last.sequence, (unsigned long long)scan->offset,
                (unsigned long long)scan->torn, (unsigned long long)scan->slot);
     /* What was read may have been written, but never synced, by a process that was killed. */
     return wal_sync(w, w->fd, error);
 }
 
-/* One segment. 1: there is a next; 0: this was the last. */
-static int recover_one(struct mb_wal *w, uint64_t sequence, bool first, uint64_t *newest,
-                       struct wal_scan *scan, struct mb_error *error)
+/* Begin segment s, whose sequence, oldest, first, slot and stamp are set. */
+static int begin(struct mb_wal *w, const struct wal_segment *s, struct mb_error *error)
 {
-    struct loaded l;
-    struct replay p = {.w = w};
-    int rc = load(w, sequence, 0, &l, error);
-    if (rc == MB_ENOENT)
-        return corrupt(w, sequence, 0, scan->slot, "the file is missing", error);
-    if (rc != 0)
-        return rc;
-    rc = check_header(w, sequence, first, &l, scan, error);
-    if (rc != 0)
-        goto out;
-    if (first) {
-        scan->sequence = l.header.first;
-        scan->previous = l.header.previous;
-    }
-    enum wal_end end =
-        wal_segment_scan(scan, &l.header, mb_bytes(l.bytes.data, l.bytes.len), replay, &p);
-    wal_live_add(w, sequence, p.slot);
-    if (end == WAL_END_STOPPED) {
-        rc = scan->stopped;
-    } else if (end == WAL_END_DAMAGED) {
-        rc = corrupt(w, sequence, scan->offset, scan->slot, scan->what, error);
-    } else if (end == WAL_END_NEXT) {
-        rc = 1;
-    } else if (sequence == *newest || (end == WAL_END_CLEAN && sequence + 1 == *newest &&
-                                       is_unused(w, *newest, scan->sequence))) {
-        *newest = sequence;
-        rc = stand_at(w, &l, scan, error);
-    } else {
-        rc = corrupt(w, sequence, scan->offset, scan->slot,
-                     "the last batch of the file is damaged, and other files follow it", error);
-    }
-out:
-    unload(&l);
-    return rc;
-}
-
-static int recover_from(struct mb_wal *w, uint64_t oldest, uint64_t *newest, struct mb_error *error)
-{
-    struct wal_scan scan = {0};
-    int rc = 1;
-    for (uint64_t s = oldest; rc == 1; s++)
-        rc = recover_one(w, s, s == oldest, newest, &scan, error);
-    return rc;
-}
-
-static int begin(struct mb_wal *w, struct mb_error *error)
-{
+    w->segment = *s;
     /* Room for its header and its end at least. */
-    uint64_t bytes =
+    w->segment.bytes =
         w->options.segment_bytes > 2 * WAL_BLOCK ? w->options.segment_bytes : 2 * WAL_BLOCK;
-    w->segment = (struct wal_segment){.sequence = 1, .oldest = 1, .first = 1, .bytes = bytes};
     w->fd = wal_segment_make(w, &w->segment, error);
     if (w->fd < 0)
         return w->fd;
     w->offset = WAL_BLOCK;
-    w->sequence = 1;
+    w->sequence = s->first;
+    w->previous = s->previous;
     w->marked = true;
-    wal_live_add(w, 1, 0);
+    wal_live_add(w, s->sequence, 0);
     return 0;
+}
+
+/* Go on in a new segment, which leaves a gap: so the damage is found again, until it is forgotten.
+ */
+static int begin_behind(struct walk *k, struct mb_error *error)
+{
+    struct wal_segment s = {
+        .sequence = k->newest + 1, .oldest = k->oldest, .slot = k->w->durable_slot};
+    memcpy(s.stamp, k->scan.stamp, WAL_STAMP);
+    s.first = k->scan.sequence > k->scan.stamped ? k->scan.sequence : k->scan.stamped + 1;
+    s.first += GAP;
+    return begin(k->w, &s, error);
 }
 
 /* An unused segment has to be gone for good before the one before it is written to again. */
@@ -269,33 +392,75 @@ static int retire_others(struct mb_wal *w, const struct names *n, struct mb_erro
     bool any = false;
     for (size_t i = 0; i < n->count; i++)
         if (n->of[i] < w->segment.oldest || n->of[i] > w->segment.sequence) {
-            wal_segment_retire(w, n->of[i]);
+            wal_segment_retire(w, n->of[i], false);
             any = true;
         }
     return any && fsync(w->dir_fd) != 0 ? io_failed(w, error) : 0;
 }
 
+static int go_on(struct walk *k, struct mb_error *error)
+{
+    struct mb_wal *w = k->w;
+    uint64_t faulty_to = k->scan.faulty_to;
+    w->damage.faulty_to = w->damage.found ? faulty_to : 0;
+    w->damaged = k->damaged;
+    w->durable_slot = k->scan.slot > faulty_to ? k->scan.slot : faulty_to;
+    memcpy(w->stamp.bytes, k->scan.stamp, WAL_STAMP);
+    w->durable_stamp = w->stamp;
+    for (unsigned i = 0; i < w->stats.segments && w->live[i].sequence <= k->damaged; i++)
+        if (w->live[i].slot < faulty_to)
+            w->live[i].slot = faulty_to;
+    int rc = w->damage.found && k->damaged >= k->last.sequence ? begin_behind(k, error)
+                                                               : stand(k, error);
+    return rc == 0 ? retire_others(w, &k->names, error) : rc;
+}
+
+static int read_tail(struct walk *k, struct mb_error *error)
+{
+    int hold = wal_tail_open(k->w, &k->tail, error);
+    k->w->tail = k->tail;
+    if (hold == 1)
+        mb_log(MB_LOG_WARN, "wal", "tail_damaged", "batch=%llu",
+               (unsigned long long)k->tail.sequence);
+    if (hold != 0)
+        return hold < 0 ? hold : 0;
+    return mb_fail(error, MB_ECORRUPT, "wal.corrupt",
+                   "%s/tail is missing or damaged: whether the log is whole cannot be known. "
+                   "Nothing was changed. Put the file back from a copy of the disk, as new as the "
+                   "rest of the folder; without one this replica must not vote again under its key",
+                   k->w->dir);
+}
+
 int wal_recover(struct mb_wal *w, struct mb_error *error)
+{
+    struct walk k = {.w = w, .scan.tolerate = w->options.tolerate};
+    int rc = list(w, &k.names, error);
+    if (rc == 0 && k.names.count == 0)
+        rc = 1;
+    if (rc == 0)
+        rc = read_tail(&k, error);
+    if (rc == 0)
+        rc = walk(&k, error);
+    if (rc == 0)
+        rc = go_on(&k, error);
+    free(k.names.of);
+    return rc;
+}
+
+int wal_begin(struct mb_wal *w, struct mb_error *error)
 {
     struct names names = {0};
     int rc = list(w, &names, error);
-    if (rc == 0 && names.count == 0)
-        rc = begin(w, error);
-    if (rc != 0 || names.count == 0)
-        goto out;
-
-    uint64_t newest = names.of[names.count - 1], oldest = names.of[0];
-    struct loaded l;
-    rc = load(w, newest, WAL_BLOCK, &l, error);
-    if (rc != 0)
-        goto out;
-    if (l.header_ok) /* else the walk will come upon it, and say after which slot */
-        oldest = l.header.oldest;
-    unload(&l);
-    rc = recover_from(w, oldest, &newest, error);
-    if (rc == 0)
-        rc = retire_others(w, &names, error);
-out:
     free(names.of);
+    if (rc == 0 && (names.count > 0 || faccessat(w->dir_fd, "tail", F_OK, 0) == 0))
+        rc = mb_fail(error, MB_EREFUSED, "wal.exists", "there is a log in %s already", w->dir);
+    if (rc != 0)
+        return rc;
+    const struct wal_segment first = {.sequence = 1, .oldest = 1, .first = 1};
+    rc = wal_tail_make(w, error);
+    if (rc == 0)
+        rc = begin(w, &first, error);
+    if (rc != 0)
+        unlinkat(w->dir_fd, "tail", 0);
     return rc;
 }

@@ -6,7 +6,8 @@
 #include "wal/crc32c.h"
 
 #define SEGMENT_MAGIC  "MBWALSEG"
-#define SEGMENT_HEADER 56u
+#define SEGMENT_HEADER 96u
+#define TAIL_MAGIC     "MBWALEND"
 #define BATCH_MAGIC    0x4d427762u /* MBwb */
 
 static uint8_t *put(uint8_t *p, uint64_t v, unsigned bytes)
@@ -14,6 +15,13 @@ static uint8_t *put(uint8_t *p, uint64_t v, unsigned bytes)
     for (unsigned i = 0; i < bytes; i++)
         p[i] = (uint8_t)(v >> (8 * (bytes - 1 - i)));
     return p + bytes;
+}
+
+static void take_stamp(struct mb_cursor *c, uint8_t stamp[WAL_STAMP])
+{
+    struct mb_bytes b = mb_cursor_take(c, WAL_STAMP);
+    if (!c->failed)
+        memcpy(stamp, b.data, WAL_STAMP);
 }
 
 void wal_segment_write(uint8_t *block, const struct wal_segment *s)
@@ -25,7 +33,9 @@ void wal_segment_write(uint8_t *block, const struct wal_segment *s)
     p = put(p, s->oldest, 8);
     p = put(p, s->first, 8);
     p = put(p, s->previous, 4);
-    put(p, s->bytes, 8);
+    p = put(p, s->bytes, 8);
+    p = put(p, s->slot, 8);
+    memcpy(p, s->stamp, WAL_STAMP);
     put(block + 8, wal_crc32c(0, block + 12, SEGMENT_HEADER - 12), 4);
 }
 
@@ -40,6 +50,8 @@ bool wal_segment_read(struct wal_segment *s, struct mb_bytes block)
     s->first = mb_cursor_u64(&c);
     s->previous = mb_cursor_u32(&c);
     s->bytes = mb_cursor_u64(&c);
+    s->slot = mb_cursor_u64(&c);
+    take_stamp(&c, s->stamp);
     return !c.failed && magic && crc == wal_crc32c(0, block.data + 12, SEGMENT_HEADER - 12);
 }
 
@@ -53,6 +65,7 @@ void wal_batch_write(uint8_t *block, struct wal_batch *b)
     p = put(p, b->bytes, 4);
     p = put(p, b->count, 4);
     p = put(p, b->durable, 8);
+    p = put(p, b->slot, 8);
     p = put(p, b->next, 8);
     memcpy(p, b->stamp, WAL_STAMP);
     b->crc = wal_crc32c(0, block + 8, WAL_BATCH_HEADER - 8);
@@ -71,10 +84,9 @@ bool wal_batch_read(struct wal_batch *b, uint64_t salt, struct mb_bytes bytes)
     b->bytes = mb_cursor_u32(&c);
     b->count = mb_cursor_u32(&c);
     b->durable = mb_cursor_u64(&c);
+    b->slot = mb_cursor_u64(&c);
     b->next = mb_cursor_u64(&c);
-    struct mb_bytes stamp = mb_cursor_take(&c, WAL_STAMP);
-    if (!c.failed)
-        memcpy(b->stamp, stamp.data, WAL_STAMP);
+    take_stamp(&c, b->stamp);
     return !c.failed && magic == BATCH_MAGIC && b->salt == salt &&
            b->crc == wal_crc32c(0, bytes.data + 8, WAL_BATCH_HEADER - 8) &&
            b->bytes <= mb_cursor_left(&c);
@@ -117,6 +129,28 @@ uint32_t wal_body_add(uint32_t body, uint32_t record_crc)
     uint8_t b[4];
     put(b, record_crc, 4);
     return wal_crc32c(body, b, sizeof b);
+}
+
+void wal_tail_write(uint8_t out[WAL_TAIL], const struct wal_tail *t)
+{
+    memcpy(out, TAIL_MAGIC, 8);
+    uint8_t *p = put(out + 12, t->sequence, 8);
+    p = put(p, t->segment, 8);
+    p = put(p, t->slot, 8);
+    memcpy(p, t->stamp, WAL_STAMP);
+    put(out + 8, wal_crc32c(0, out + 12, WAL_TAIL - 12), 4);
+}
+
+bool wal_tail_read(struct wal_tail *t, struct mb_bytes bytes)
+{
+    struct mb_cursor c = mb_cursor(bytes);
+    bool magic = mb_bytes_equal(mb_cursor_take(&c, 8), mb_bytes_of(TAIL_MAGIC));
+    uint32_t crc = mb_cursor_u32(&c);
+    t->sequence = mb_cursor_u64(&c);
+    t->segment = mb_cursor_u64(&c);
+    t->slot = mb_cursor_u64(&c);
+    take_stamp(&c, t->stamp);
+    return !c.failed && magic && crc == wal_crc32c(0, bytes.data + 12, WAL_TAIL - 12);
 }
 
 static struct mb_cursor records_of(const struct wal_batch *b, struct mb_bytes bytes)
@@ -163,58 +197,116 @@ static struct mb_bytes from(struct mb_bytes bytes, uint64_t offset)
     return mb_bytes(bytes.data + offset, bytes.len - (size_t)offset);
 }
 
-/* Is there a batch of this segment behind offset? Batches begin on blocks. */
-static bool anything_behind(const struct wal_segment *s, struct mb_bytes bytes, uint64_t offset)
+/* The first header of a batch of this segment at or behind *at. Batches begin on blocks. */
+static bool find_batch(const struct wal_segment *s, struct mb_bytes bytes, uint64_t *at,
+                       struct wal_batch *b)
 {
-    struct wal_batch b;
-    for (offset += WAL_BLOCK; offset < bytes.len; offset += WAL_BLOCK)
-        if (wal_batch_read(&b, s->salt, from(bytes, offset)))
+    for (; *at < bytes.len; *at += WAL_BLOCK)
+        if (wal_batch_read(b, s->salt, from(bytes, *at)))
             return true;
     return false;
 }
 
-static enum wal_end damaged(struct wal_scan *scan, uint64_t more, const char *what)
+static void raise_to(uint64_t *slot, uint64_t to)
 {
-    scan->offset += more;
+    if (to > *slot)
+        *slot = to;
+}
+
+void wal_scan_bound(struct wal_scan *scan, uint64_t slot)
+{
+    raise_to(&scan->slot, slot);
+    if (scan->open)
+        raise_to(&scan->faulty_to, slot);
+    scan->open = false;
+}
+
+void wal_scan_stamp(struct wal_scan *scan, uint64_t sequence, const uint8_t stamp[WAL_STAMP])
+{
+    if (sequence < scan->stamped)
+        return;
+    scan->stamped = sequence;
+    memcpy(scan->stamp, stamp, WAL_STAMP);
+}
+
+static void note(struct wal_scan *scan, uint64_t offset, const char *what)
+{
+    scan->open = true;
+    if (scan->what != NULL)
+        return;
     scan->what = what;
-    return WAL_END_DAMAGED;
+    scan->bad_offset = offset;
+    scan->bad_slot = scan->slot;
+}
+
+/* A whole batch, in its place or found again: what it says, and its records. False to stop. */
+static bool take(struct wal_scan *scan, const struct wal_batch *b, uint64_t at,
+                 struct mb_bytes rest, int (*visit)(void *arg, const struct wal_record *r),
+                 void *arg)
+{
+    wal_scan_bound(scan, b->durable);
+    scan->stopped = visit_records(scan, b, rest, visit, arg);
+    if (scan->stopped != 0)
+        return false;
+    scan->marked = b->count == 0 && memcmp(b->stamp, scan->stamp, WAL_STAMP) == 0;
+    wal_scan_stamp(scan, b->sequence, b->stamp);
+    scan->sequence = b->sequence + 1;
+    scan->previous = b->crc;
+    scan->offset = at + wal_batch_space(b->bytes);
+    scan->next = b->next;
+    return true;
+}
+
+/* A header that holds over records that do not: it still says how far they went. */
+static void take_header(struct wal_scan *scan, const struct wal_batch *b)
+{
+    wal_scan_bound(scan, b->durable);
+    raise_to(&scan->faulty_to, b->slot);
+    wal_scan_stamp(scan, b->sequence, b->stamp);
+    scan->open = true; /* and the batch itself */
 }
 
 enum wal_end wal_segment_scan(struct wal_scan *scan, const struct wal_segment *s,
                               struct mb_bytes bytes,
                               int (*visit)(void *arg, const struct wal_record *r), void *arg)
 {
-    for (scan->offset = WAL_BLOCK;;) {
-        struct mb_bytes rest = from(bytes, scan->offset);
-        struct wal_batch b;
+    struct wal_batch b;
+    scan->offset = WAL_BLOCK;
+    scan->what = NULL;
+    scan->torn = 0;
+    for (uint64_t at = WAL_BLOCK; find_batch(s, bytes, &at, &b);) {
+        struct mb_bytes rest = from(bytes, at);
         size_t bad;
-        if (!wal_batch_read(&b, s->salt, rest)) {
-            if (anything_behind(s, bytes, scan->offset))
-                return damaged(scan, 0, "a batch is damaged, and others follow it");
-            return WAL_END_CLEAN;
+        bool whole = wal_batch_check(&b, rest, &bad);
+        bool newer = b.sequence >= scan->sequence;
+        if (at != scan->offset) {
+            note(scan, scan->offset, "a batch is damaged, and others follow it");
+        } else if (b.sequence != scan->sequence || b.previous != scan->previous) {
+            note(scan, at, "a batch is not where it was written");
+        } else if (!whole) {
+            uint64_t behind = at + WAL_BLOCK;
+            struct wal_batch other;
+            raise_to(&scan->slot, b.durable);
+            if (scan->what == NULL && !find_batch(s, bytes, &behind, &other)) {
+                scan->torn = wal_batch_space(b.bytes);
+                scan->torn_slot = b.slot;
+                return WAL_END_TORN;
+            }
+            note(scan, at + bad, "a record is damaged, and others follow it");
         }
-        if (b.sequence != scan->sequence || b.previous != scan->previous)
-            return damaged(scan, 0, "a batch is not where it was written");
-        if (b.durable > scan->slot)
-            scan->slot = b.durable;
-        if (!wal_batch_check(&b, rest, &bad)) {
-            if (anything_behind(s, bytes, scan->offset))
-                return damaged(scan, bad, "a record is damaged, and others follow it");
-            scan->torn = wal_batch_space(b.bytes);
-            return WAL_END_TORN;
+        if (scan->what != NULL && !scan->tolerate)
+            return WAL_END_DAMAGED;
+        if (whole && newer) {
+            if (!take(scan, &b, at, rest, visit, arg))
+                return WAL_END_STOPPED;
+            if (b.next != 0)
+                return WAL_END_NEXT;
+            at = scan->offset;
+        } else {
+            if (newer)
+                take_header(scan, &b);
+            at += WAL_BLOCK;
         }
-        int rc = visit_records(scan, &b, rest, visit, arg);
-        if (rc != 0) {
-            scan->stopped = rc;
-            return WAL_END_STOPPED;
-        }
-        scan->sequence++;
-        scan->previous = b.crc;
-        scan->offset += wal_batch_space(b.bytes);
-        scan->marked = b.count == 0 && memcmp(scan->stamp, b.stamp, WAL_STAMP) == 0;
-        memcpy(scan->stamp, b.stamp, WAL_STAMP);
-        scan->next = b.next;
-        if (b.next != 0)
-            return WAL_END_NEXT;
     }
+    return WAL_END_CLEAN;
 }

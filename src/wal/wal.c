@@ -6,6 +6,7 @@
  */
 #include "config.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +54,8 @@ static void calls_add(struct wal_calls *c, const struct wal_call *calls, size_t 
     c->count += count;
 }
 
-/* The oldest segment that is needed, if the next one is made now. The lock is held. */
+/* The oldest segment that is needed, if the next one is made now. The lock is held, or this thread
+ * is the one that changes live. */
 static uint64_t oldest_needed(const struct mb_wal *w)
 {
     unsigned i = 0;
@@ -75,6 +77,8 @@ static int put_batch(struct mb_wal *w, struct wal_area *area, struct wal_batch *
     b->previous = w->previous;
     b->bytes = (uint32_t)(area->len - WAL_BATCH_HEADER);
     b->durable = w->durable_slot;
+    if (b->slot < b->durable)
+        b->slot = b->durable;
     wal_batch_write(area->data, b);
     int rc = wal_write(w, w->fd, area->data, (size_t)space, w->offset, error);
     MB_FAULT("wal.written");
@@ -86,7 +90,18 @@ static int put_batch(struct mb_wal *w, struct wal_area *area, struct wal_batch *
     w->offset += space;
     w->sequence++;
     w->previous = b->crc;
+    w->durable_slot = b->slot;
+    memcpy(w->durable_stamp.bytes, b->stamp, WAL_STAMP);
     return 0;
+}
+
+/* The last batch is durable: so does the file tail say before anybody is told. */
+static int tell_tail(struct mb_wal *w, struct mb_error *error)
+{
+    w->tail = (struct wal_tail){
+        .sequence = w->sequence - 1, .segment = w->segment.sequence, .slot = w->durable_slot};
+    memcpy(w->tail.stamp, w->durable_stamp.bytes, WAL_STAMP);
+    return wal_tail_put(w, error);
 }
 
 static int put_mark(struct mb_wal *w, uint64_t next, struct mb_error *error)
@@ -110,6 +125,7 @@ static uint32_t crc_of_end(const struct mb_wal *w)
                           .sequence = w->sequence,
                           .previous = w->previous,
                           .durable = w->durable_slot,
+                          .slot = w->durable_slot,
                           .next = w->segment.sequence + 1};
     memcpy(b.stamp, w->durable_stamp.bytes, WAL_STAMP);
     wal_batch_write(block, &b);
@@ -124,8 +140,11 @@ static int next_segment(struct mb_wal *w, uint64_t space, struct mb_error *error
     struct wal_segment s = {.sequence = w->segment.sequence + 1,
                             .oldest = oldest_needed(w),
                             .first = w->sequence + 1,
-                            .bytes = w->options.segment_bytes};
+                            .bytes = w->options.segment_bytes,
+                            .slot = w->durable_slot};
+    uint64_t damaged = w->damaged;
     pthread_mutex_unlock(&w->lock);
+    memcpy(s.stamp, w->durable_stamp.bytes, WAL_STAMP);
     uint64_t least = space + 2 * WAL_BLOCK; /* its header, and its own end */
     if (s.bytes < least)
         s.bytes = least;
@@ -146,44 +165,51 @@ static int next_segment(struct mb_wal *w, uint64_t space, struct mb_error *error
     wal_live_add(w, s.sequence, 0);
     unsigned old = 0;
     for (; w->live[old].sequence < s.oldest; old++) /* this thread alone changes live */
-        wal_segment_retire(w, w->live[old].sequence);
+        wal_segment_retire(w, w->live[old].sequence, w->live[old].sequence <= damaged);
     pthread_mutex_lock(&w->lock);
+    if (s.oldest > damaged)
+        w->damaged = 0;
     w->stats.segments -= old;
     memmove(w->live, w->live + old, w->stats.segments * sizeof *w->live);
     pthread_mutex_unlock(&w->lock);
     return 0;
 }
 
+/* The segments that are damaged are not needed any more: a new segment makes that known. The lock
+ * is held. */
+static bool may_forget(const struct mb_wal *w)
+{
+    return w->damaged != 0 && oldest_needed(w) > w->damaged;
+}
+
 /* Room for space bytes, and behind them for the mark that ends the segment. */
 static int make_room(struct mb_wal *w, uint64_t space, struct mb_error *error)
 {
-    if (w->offset + space + WAL_BLOCK <= w->segment.bytes)
-        return 0;
-    return next_segment(w, space, error);
+    pthread_mutex_lock(&w->lock);
+    bool enough = w->offset + space + WAL_BLOCK <= w->segment.bytes && !may_forget(w);
+    pthread_mutex_unlock(&w->lock);
+    return enough ? 0 : next_segment(w, space, error);
 }
 
 static int put_pending(struct mb_wal *w, struct wal_pending *p, struct mb_error *error)
 {
     uint64_t space = wal_batch_space((uint32_t)(p->area.len - WAL_BATCH_HEADER));
-    struct wal_batch b = {.body = p->body, .count = p->count};
+    struct wal_batch b = {.body = p->body, .count = p->count, .slot = p->slot};
     memcpy(b.stamp, p->stamp.bytes, WAL_STAMP);
     int rc = make_room(w, space, error);
     if (rc == 0)
         rc = put_batch(w, &p->area, &b, error);
-    if (rc != 0)
-        return rc;
     w->marked = false;
-    w->durable_stamp = p->stamp;
-    if (p->slot > w->durable_slot)
-        w->durable_slot = p->slot;
-    return 0;
+    return rc == 0 ? tell_tail(w, error) : rc;
 }
 
 /* A batch that nothing follows could be taken for a torn one if it is damaged. */
 static int put_idle_mark(struct mb_wal *w, struct mb_error *error)
 {
     int rc = make_room(w, WAL_BLOCK, error);
-    return rc == 0 && !w->marked ? put_mark(w, 0, error) : rc;
+    if (rc == 0 && !w->marked)
+        rc = put_mark(w, 0, error);
+    return rc == 0 ? wal_tail_settle(w, error) : rc;
 }
 
 static void on_posted(void *arg);
@@ -222,7 +248,7 @@ static void finish_batch(struct mb_wal *w, const struct wal_pending *p)
 
 static bool has_work(const struct mb_wal *w)
 {
-    return w->pending.area.len > WAL_BATCH_HEADER || w->pending.calls.count > 0;
+    return w->pending.area.len > WAL_BATCH_HEADER || w->pending.calls.count > 0 || may_forget(w);
 }
 
 /* Wait for something to write, or until nothing has been written for IDLE_MARK_MS. The lock is
@@ -275,6 +301,7 @@ static void write_one(struct mb_wal *w, struct wal_pending *mine)
 static void write_pending(struct mb_wal *w)
 {
     struct wal_pending taken = w->pending;
+    taken.stamp = w->stamp;
     w->pending = w->spare;
     w->spare = (struct wal_pending){0};
     write_one(w, &taken);
@@ -326,6 +353,8 @@ static void close_files(const struct mb_wal *w)
 {
     if (w->fd >= 0)
         close(w->fd);
+    if (w->tail_fd >= 0)
+        close(w->tail_fd);
     if (w->dir_fd >= 0)
         close(w->dir_fd);
 }
@@ -387,8 +416,8 @@ static int start_thread(struct mb_wal *w, struct mb_error *error)
     return mb_fail(error, MB_EIO, "wal.io", "no thread for the log: %s", strerror(err));
 }
 
-int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
-                const struct mb_wal_options *options, struct mb_error *error)
+static struct mb_wal *wal_new(struct mb_loop *loop, const char *dir,
+                              const struct mb_wal_options *options)
 {
     struct mb_wal *w = mb_calloc(1, sizeof *w);
     w->loop = loop;
@@ -397,12 +426,46 @@ int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
     if (w->options.segment_bytes == 0)
         w->options.segment_bytes = WAL_SEGMENT_DEFAULT;
     w->options.segment_bytes = (w->options.segment_bytes + WAL_BLOCK - 1) / WAL_BLOCK * WAL_BLOCK;
-    w->fd = -1;
+    w->fd = w->dir_fd = w->tail_fd = -1;
     init_locks(w);
     pending_reset(&w->pending);
     pending_reset(&w->spare);
+    return w;
+}
+
+int mb_wal_create(const char *dir, size_t segment_bytes, struct mb_error *error)
+{
+    struct mb_wal_options options = {.segment_bytes = segment_bytes};
+    struct mb_wal *w = wal_new(NULL, dir, &options);
+    w->dir_fd = wal_folder_open(dir, "wal", error);
+    int rc = w->dir_fd < 0 ? w->dir_fd : wal_begin(w, error);
+    close_files(w);
+    release(w);
+    return rc;
+}
+
+static int lost(const char *dir, struct mb_error *error)
+{
+    return mb_fail(
+        error, MB_ENOENT, "wal.lost",
+        "the log in %s is missing: what this replica promised and accepted is not known, "
+        "so it must never vote again under its key. Put the folder back from a copy of "
+        "the disk, as new as the rest. Without one: remove this replica from the "
+        "organisation, and let it join as a new one, with a new key; if it was the only "
+        "one, commands that it acknowledged may be gone: found the organisation anew",
+        dir);
+}
+
+int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
+                const struct mb_wal_options *options, struct mb_error *error)
+{
+    if (access(dir, F_OK) != 0 && errno == ENOENT)
+        return lost(dir, error);
+    struct mb_wal *w = wal_new(loop, dir, options);
     w->dir_fd = wal_folder_open(dir, "wal", error);
     int rc = w->dir_fd < 0 ? w->dir_fd : wal_recover(w, error);
+    if (rc == 1)
+        rc = lost(dir, error);
     if (rc == 0)
         rc = start_thread(w, error);
     if (rc != 0) {
@@ -412,6 +475,11 @@ int mb_wal_open(struct mb_wal **out, struct mb_loop *loop, const char *dir,
     }
     *out = w;
     return 0;
+}
+
+const struct mb_wal_damage *mb_wal_damage(const struct mb_wal *w)
+{
+    return &w->damage;
 }
 
 static void add_record(struct wal_pending *p, const struct mb_wal_record *r)
@@ -435,12 +503,12 @@ static void add_record(struct wal_pending *p, const struct mb_wal_record *r)
 static bool fits(const struct mb_wal *w)
 {
     uint32_t bytes = (uint32_t)(w->pending.area.len - WAL_BATCH_HEADER);
-    return w->offset + wal_batch_space(bytes) + WAL_BLOCK <= w->segment.bytes;
+    return w->offset + wal_batch_space(bytes) + WAL_BLOCK <= w->segment.bytes && !may_forget(w);
 }
 
 struct mb_wal_stamp mb_wal_newest_stamp(const struct mb_wal *w)
 {
-    return w->stamp;
+    return w->stamp; /* the loop's thread alone changes it */
 }
 
 void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
@@ -455,7 +523,6 @@ void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
             add_record(&w->pending, &records[i]);
         if (stamp != NULL)
             w->stamp = *stamp;
-        w->pending.stamp = w->stamp;
         calls_add(&w->pending.calls, &call, 1);
         if (alone && !w->writing && w->sync_us <= QUICK_US && fits(w)) {
             wake = w->marked; /* it will be time for a mark */
@@ -478,7 +545,10 @@ void mb_wal_release(struct mb_wal *w, uint64_t slot)
     pthread_mutex_lock(&w->lock);
     if (slot > w->released)
         w->released = slot;
+    bool wake = may_forget(w);
     pthread_mutex_unlock(&w->lock);
+    if (wake)
+        pthread_cond_signal(&w->wake);
 }
 
 void mb_wal_close(struct mb_wal *w)

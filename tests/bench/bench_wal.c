@@ -130,6 +130,7 @@ static void bench_log(unsigned outstanding)
     struct mb_wal_options o = {.failed = on_failed};
     run.loop = mb_loop_new();
     run.slot = run.durable = 0;
+    must(mb_wal_create(dir, 0, NULL) == 0, "mb_wal_create");
     must(mb_wal_open(&run.wal, run.loop, dir, &o, NULL) == 0, "mb_wal_open");
     run.until = now() + SECONDS;
     double start = now();

@@ -22,12 +22,19 @@ static int visit(void *arg, const struct wal_record *r)
 static void scan(const uint8_t *data, size_t size)
 {
     struct wal_segment s;
-    uint64_t sum = 0;
+    struct wal_tail t;
+    uint64_t sum = 0, more = 0;
+    wal_tail_read(&t, mb_bytes(data, size));
     if (!wal_segment_read(&s, mb_bytes(data, size)))
         return;
-    struct wal_scan at = {.sequence = s.first, .previous = s.previous};
+    struct wal_scan at = {.sequence = s.first, .previous = s.previous}, behind = at;
     enum wal_end end = wal_segment_scan(&at, &s, mb_bytes(data, size), visit, &sum);
     if ((end == WAL_END_DAMAGED) != (at.what != NULL) || at.offset < WAL_BLOCK)
+        abort();
+    behind.tolerate = true;
+    enum wal_end other = wal_segment_scan(&behind, &s, mb_bytes(data, size), visit, &more);
+    if (other == WAL_END_DAMAGED || behind.what != at.what || more < sum ||
+        (end != WAL_END_DAMAGED && end != other))
         abort();
 }
 
@@ -48,7 +55,8 @@ static void repair_batch(uint8_t *p, size_t room, const struct wal_segment *s, u
     b->bytes = (uint32_t)p[34] << 8 | p[35];
     b->count = b->body = 0;
     b->durable = p[47];
-    b->next = p[55];
+    b->slot = p[55];
+    b->next = p[63];
     while (mb_cursor_left(&c) >= WAL_RECORD_HEADER && c.p < p + WAL_BATCH_HEADER + b->bytes) {
         uint8_t *record = p + (c.p - p);
         mb_cursor_u32(&c);

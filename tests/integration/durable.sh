@@ -125,9 +125,9 @@ for at in 3 20 60 $((size / 4)) $((size / 2)) $((size * 3 / 4)); do
     damaged "$archive" "$at"
 done
 mv "$data/log" "$work/log.away"
-refuses 'the log is gone: refused' 'log is missing.*put the folder back' "$data"
+refuses 'the log is gone: refused' 'the log in .* is missing.*[Pp]ut the folder back' "$data"
 mkdir "$data/log"
-refuses 'the log is empty: refused' 'log is missing' "$data"
+refuses 'the log is empty: refused' 'the log in .* is missing' "$data"
 restore
 rm -rf "$data/archive"
 refuses 'the archive is gone: refused' 'archive is missing' "$data"
@@ -139,9 +139,12 @@ cp -a "$data" "$work/before"
 t 'starts' start_daemon node "$data"
 t 'one more command' mb send org.param.set - <<<'{"name":"torn","value":1}'
 stop node KILL
-# The log as if the machine had died while it wrote that; the rest as it was before.
+# The log as if the machine had died while it wrote that; the rest as it was before, and so is the
+# file that names the last durable batch.
+cp -a "$work/before/log/tail" "$work/tail"
 rm -rf "$work/before/log"
 cp -a "$data/log" "$work/before/log"
+cp -a "$work/tail" "$work/before/log/tail"
 perl -e 'my ($last, $name); for my $f (@ARGV) { open F, "+<", $f; binmode F; my $n = 0;
     while (read F, my $b, 4096) { ($last, $name) = ($n, $f) if substr($b, 0, 4) ne "\0\0\0\0"; $n++; } }
     open F, "+<", $name; seek F, $last * 4096 + 80, 0; print F "\0" x 4000;' "$work"/before/log/log-*
