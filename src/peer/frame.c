@@ -3,9 +3,7 @@
 
 #include <string.h>
 
-#include "base/error.h"
 #include "peer/frame.h"
-#include "peer/peer.h"
 
 static const char magic[8] = {'m', 'b', '-', 'p', 'e', 'e', 'r', '\n'};
 
@@ -18,7 +16,7 @@ static const struct {
     [PEER_PING] = {8, 8},
     [PEER_PONG] = {8, 8},
     [PEER_ACK] = {0, 0},
-    [PEER_RESUME] = {0, 8 * MB_PEER_ASKS_MAX},
+    [PEER_RESUME] = {8, 8 + 8 * MB_PEER_ASKS_MAX},
     [PEER_OPEN] = {PEER_OPEN_LEN, PEER_OPEN_LEN + MB_PEER_REQUEST_MAX},
     [PEER_BODY] = {17, 16 + PEER_CHUNK_MAX},
     [PEER_AT] = {16, 16},
@@ -152,15 +150,23 @@ int peer_answer_parse(struct peer_answer *answer, struct mb_bytes payload)
     return 0;
 }
 
-int peer_resume_parse(uint64_t *ids, size_t max, size_t *count, struct mb_bytes payload)
+int peer_resume_parse(struct peer_resume *resume, struct mb_bytes payload)
 {
-    if (payload.len % 8 != 0 || payload.len / 8 > max)
-        return MB_EINVAL;
     struct mb_cursor c = mb_cursor(payload);
-    *count = payload.len / 8;
-    for (size_t i = 0; i < *count; i++)
-        ids[i] = mb_cursor_u64(&c);
+    *resume = (struct peer_resume){.attach = mb_cursor_u64(&c)};
+    if (c.failed || mb_cursor_left(&c) % 8 != 0 || mb_cursor_left(&c) / 8 > MB_PEER_ASKS_MAX)
+        return MB_EINVAL;
+    while (mb_cursor_left(&c) > 0)
+        resume->ids[resume->count++] = mb_cursor_u64(&c);
     return 0;
+}
+
+int peer_at_parse(uint64_t *id, uint64_t *offset, struct mb_bytes payload)
+{
+    struct mb_cursor c = mb_cursor(payload);
+    *id = mb_cursor_u64(&c);
+    *offset = mb_cursor_u64(&c);
+    return mb_cursor_done(&c) ? 0 : MB_EINVAL;
 }
 
 int peer_chunk_fit(struct mb_bytes *fresh, const struct peer_chunk *chunk, uint64_t have,

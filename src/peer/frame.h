@@ -11,7 +11,7 @@
 #ifndef MB_PEER_FRAME_H
 #define MB_PEER_FRAME_H
 
-#include "base/hash.h"
+#include "peer/peer.h"
 
 #define PEER_HEAD_LEN   29
 #define PEER_HELLO_LEN  75
@@ -26,7 +26,7 @@ enum peer_type {
     PEER_PING,      /* nonce:8 */
     PEER_PONG,      /* the nonce of the last ping */
     PEER_ACK,       /* nothing: the head's ack is what it is for */
-    PEER_RESUME,    /* id:8 of each ask that is open: the others are forgotten */
+    PEER_RESUME,    /* struct peer_resume: the asks that are open, the others are forgotten */
     PEER_OPEN,      /* struct peer_open */
     PEER_BODY,      /* struct peer_chunk of a request's body */
     PEER_AT,        /* id:8 || offset:8, where the body is to go on */
@@ -87,8 +87,16 @@ struct peer_answer {
 };
 int peer_answer_parse(struct peer_answer *answer, struct mb_bytes payload);
 
-/* The ids of a PEER_RESUME, at most max. */
-int peer_resume_parse(uint64_t *ids, size_t max, size_t *count, struct mb_bytes payload);
+/* attach:8 || id:8 of each open ask. It is the first message of bulk on a stream that is to carry
+ * the sender's asks from now on; a higher attach number overrules a lower one. */
+struct peer_resume {
+    uint64_t attach, ids[MB_PEER_ASKS_MAX];
+    size_t count;
+};
+int peer_resume_parse(struct peer_resume *resume, struct mb_bytes payload);
+
+/* id:8 || offset:8 */
+int peer_at_parse(uint64_t *id, uint64_t *offset, struct mb_bytes payload);
 
 /* For a body of which have bytes are here: what of a chunk is new (maybe nothing). MB_EINVAL if
  * it leaves a gap, or ends after len. */

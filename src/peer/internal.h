@@ -84,8 +84,10 @@ struct peer {
 
     struct ask *asks; /* ours, oldest first: the first MB_PEER_ASKS_MAX are open */
     struct mb_peer_reply *served;
-    struct stream *bulk; /* the stream that our asks are attached to */
-    unsigned turn;       /* whose chunk is next */
+    struct stream *bulk;       /* the stream that our asks are attached to */
+    struct stream *their_bulk; /* the one that theirs are */
+    uint64_t attach, their_attach;
+    unsigned turn; /* whose chunk is next */
 
     struct mb_peer_status status;
     uint64_t ups[MB_PEER_CHANNELS];
@@ -137,12 +139,42 @@ void session_carrier(struct peer *peer);                      /* streams came or
 bool session_next(struct stream *s);                          /* adds to s->plain, false: nothing */
 void session_forget(struct peer *peer);
 void frame_unref(struct frame *f);
+/* Append a message's head, which acknowledges what was received up to now. */
+void message_head(struct stream *s, struct mb_buf *out, enum peer_type type, size_t len,
+                  uint64_t epoch, uint64_t number);
 
-/* bulk.c */
+/* bulk.c: the streams of asks, and what both sides of them share. */
 int bulk_message(struct stream *s, struct mb_bytes payload); /* 0 or MB_EINVAL */
 void bulk_carrier(struct peer *peer);                        /* streams came or went */
-bool bulk_next(struct stream *s);
+bool bulk_next(struct stream *s);                            /* as session_next() */
 void bulk_new_life(struct peer *peer);
 void bulk_forget(struct peer *peer, const char *code); /* our asks fail with code */
+void bulk_head(struct stream *s, struct mb_buf *out, enum peer_type type, size_t len);
+int bulk_temp(const struct mb_peers *p); /* a file without a name, or -1 */
+bool bulk_file_holds(int fd, uint64_t offset, uint64_t len);
+/* Append a message with the next chunk of the len bytes from file_offset on of fd, of which *sent
+ * are out; false: it cannot be read. */
+bool bulk_chunk(struct stream *s, enum peer_type type, uint64_t id, int fd, uint64_t file_offset,
+                uint64_t len, uint64_t *sent);
+/* 0, MB_EINVAL if the chunk does not fit, MB_EIO if it cannot be written; *have grows. */
+int bulk_write(int fd, const struct peer_chunk *chunk, uint64_t *have, uint64_t len);
+
+/* ask.c: our side of an ask. */
+bool ask_next(struct stream *s, unsigned index); /* of the index-th open ask */
+unsigned ask_open_count(const struct peer *peer);
+void ask_attach(struct peer *peer); /* to peer->bulk */
+int ask_at(struct peer *peer, uint64_t id, uint64_t offset);
+int ask_answer(struct peer *peer, const struct peer_answer *answer);
+int ask_part(struct peer *peer, const struct peer_chunk *chunk);
+void ask_fail_all(struct peer *peer, bool open_only, const char *code);
+
+/* serve.c: the other side. */
+bool serve_next(struct stream *s, unsigned index);
+unsigned serve_count(const struct peer *peer);
+void serve_resume(struct peer *peer, const struct peer_resume *resume);
+int serve_open(struct peer *peer, const struct peer_open *open);
+int serve_body(struct peer *peer, const struct peer_chunk *chunk);
+void serve_close(struct peer *peer, uint64_t id);
+void serve_forget_all(struct peer *peer, bool peer_gone);
 
 #endif

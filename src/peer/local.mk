@@ -1,4 +1,5 @@
 libmagicbiz_la_SOURCES += \
+	src/peer/ask.c \
 	src/peer/bulk.c \
 	src/peer/dial.c \
 	src/peer/frame.c \
@@ -6,9 +7,10 @@ libmagicbiz_la_SOURCES += \
 	src/peer/internal.h \
 	src/peer/peer.h \
 	src/peer/peers.c \
+	src/peer/serve.c \
 	src/peer/session.c \
 	src/peer/stream.c \
 	src/peer/tls.c \
 	src/peer/tls.h \
 	$(empty)
-unit_tests += tests/unit/test_peer
+unit_tests += tests/unit/test_peer tests/unit/test_peer_bulk

@@ -132,15 +132,15 @@ void session_carrier(struct peer *peer)
     peer_dirty(peer);
 }
 
-static void add_head(struct stream *s, enum peer_type type, size_t len, uint64_t epoch,
-                     uint64_t number)
+void message_head(struct stream *s, struct mb_buf *out, enum peer_type type, size_t len,
+                  uint64_t epoch, uint64_t number)
 {
     struct peer_head head = {.type = type,
                              .len = (uint32_t)len,
                              .epoch = epoch,
                              .number = number,
                              .ack = s->peer->received};
-    peer_head_write(&s->plain, &head);
+    peer_head_write(out, &head);
     s->ack_due = false;
     s->peer->received_since_ack = 0;
 }
@@ -167,7 +167,7 @@ static void begin_frame(struct stream *s)
     s->sending_at = 0;
     if (peer->sent_number < f->number)
         peer->sent_number = f->number;
-    add_head(s, PEER_FRAME, f->len, f->epoch, f->number);
+    message_head(s, &s->plain, PEER_FRAME, f->len, f->epoch, f->number);
     add_piece(s);
 }
 
@@ -178,16 +178,16 @@ bool session_next(struct stream *s)
         add_piece(s);
     } else if (s->pong_due) {
         s->pong_due = false;
-        add_head(s, PEER_PONG, 8, s->p->epoch, 0);
+        message_head(s, &s->plain, PEER_PONG, 8, s->p->epoch, 0);
         mb_buf_add_u64(&s->plain, s->pong_nonce);
     } else if (s->ping_due) {
         s->ping_due = false;
-        add_head(s, PEER_PING, 8, s->p->epoch, 0);
+        message_head(s, &s->plain, PEER_PING, 8, s->p->epoch, 0);
         mb_buf_add_u64(&s->plain, (uint64_t)(mb_now_ms() - s->started_ms));
     } else if (peer->carrier == s && peer->cursor != NULL) {
         begin_frame(s);
     } else if (s->ack_due) {
-        add_head(s, PEER_ACK, 0, s->p->epoch, 0);
+        message_head(s, &s->plain, PEER_ACK, 0, s->p->epoch, 0);
     } else {
         return false;
     }

@@ -129,7 +129,8 @@ static void gather(struct stream *s)
     while (s->plain.len < GATHER_LEN && session_next(s))
         continue;
     if (s->sending == NULL && (s->plain.len == 0 || s->channel == MB_PEER_BULK))
-        bulk_next(s);
+        while (s->plain.len < GATHER_LEN && bulk_next(s))
+            continue;
 }
 
 void stream_pump(struct stream *s)

@@ -9,9 +9,10 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <openssl/ssl.h>
+#include <openssl/err.h>
 
 #include "../support/peers.h"
+#include "peer/tls.h"
 
 #define WAIT_MS 20000
 
@@ -267,6 +268,199 @@ static void a_new_life_gets_what_is_new(void **state)
     world_clear(&w);
 }
 
+static void nobody_up(struct world *w)
+{
+    world_run(w, 500);
+    for (unsigned n = 1; n <= 2; n++) {
+        struct mb_peer_status s;
+        if (mb_peers_status(w->ends[n].peers, 3 - n, &s))
+            assert_false(s.up[0] || s.up[1]);
+    }
+    assert_true(mb_peers_refused(w->ends[1].peers) + mb_peers_refused(w->ends[2].peers) > 0);
+    assert_int_equal(w->ends[1].count[2] + w->ends[2].count[1], 0);
+}
+
+static void strangers_are_refused(void **state)
+{
+    (void)state;
+    for (int what = 0; what < 4; what++) {
+        struct world w;
+        world_init(&w);
+        uint8_t seed[32] = {77};
+        if (what == 0) /* the dialler has another key */
+            mb_secret_key_from_seed(&w.ends[1].key, seed);
+        if (what == 1) /* the listener has */
+            mb_secret_key_from_seed(&w.ends[2].key, seed);
+        world_start(&w, 1, 1, 2);
+        if (what == 2)
+            w.org = mb_sha256("another", 7);
+        if (what == 3) /* a member dials that is known by another number */
+            w.members[0].number = 3;
+        if (what == 3)
+            w.members[2].number = 1;
+        world_start(&w, 2, 1, what == 3 ? 3 : 2);
+        end_send(&w.ends[1], 2, 1, 100);
+        nobody_up(&w);
+        world_clear(&w);
+    }
+}
+
+static bool second_hears_first(struct world *w)
+{
+    return w->ends[2].count[1] > 0;
+}
+
+static void a_removed_member_is_cut_off(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    start_pair(&w);
+    assert_int_equal(mb_peers_set_members(w.ends[2].peers, w.members + 1, 1, 8, NULL), 0);
+    assert_int_equal(mb_peers_send(w.ends[2].peers, 1, mb_bytes("x", 1)), MB_ENOENT);
+    end_send(&w.ends[1], 2, 1, 100);
+    nobody_up(&w);
+    assert_int_equal(mb_peers_set_members(w.ends[2].peers, w.members, 2, 9, NULL), 0);
+    assert_true(world_until(&w, pair_up, WAIT_MS));
+    end_send(&w.ends[1], 2, 2, 100);
+    assert_true(world_until(&w, second_hears_first, WAIT_MS));
+    world_clear(&w);
+}
+
+static void member_sets_are_checked(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    world_start(&w, 1, 1, 2);
+    struct mb_error error = {0};
+    struct mb_peer_member twice[2] = {w.members[1], w.members[2]};
+    twice[1].number = 2;
+    assert_int_equal(mb_peers_set_members(w.ends[1].peers, twice, 2, 1, &error), MB_EINVAL);
+    assert_string_equal(error.code, "peer.members");
+    twice[1] = w.members[1];
+    twice[1].number = 3;
+    assert_int_equal(mb_peers_set_members(w.ends[1].peers, twice, 2, 1, NULL), MB_EINVAL);
+    twice[1] = w.members[2];
+    twice[1].number = 0;
+    assert_int_equal(mb_peers_set_members(w.ends[1].peers, twice, 2, 1, NULL), MB_EINVAL);
+    struct mb_peer_status s;
+    assert_true(mb_peers_status(w.ends[1].peers, 2, &s)); /* nothing was changed */
+    world_clear(&w);
+}
+
+/* A dialler made by hand: true if its handshake with endpoint 2 goes through. */
+static bool dial_by_hand(struct world *w, SSL_CTX *context, bool as_client)
+{
+    int fd = mb_unix_connect(w->ends[2].path, NULL);
+    assert_true(fd >= 0);
+    SSL *ssl = SSL_new(context);
+    SSL_set_fd(ssl, fd);
+    if (as_client)
+        SSL_set_connect_state(ssl);
+    else
+        SSL_set_accept_state(ssl);
+    int rc, why;
+    do {
+        mb_loop_once(w->loop, 1);
+        ERR_clear_error();
+        rc = SSL_do_handshake(ssl);
+        why = SSL_get_error(ssl, rc);
+    } while (rc != 1 && why == SSL_ERROR_WANT_READ);
+    bool through = rc == 1;
+    if (!through)
+        assert_null(SSL_get0_peer_certificate(ssl)); /* it has not learnt whom it reached */
+    SSL_free(ssl);
+    close(fd);
+    return through;
+}
+
+static int take_any(X509_STORE_CTX *store, void *arg)
+{
+    (void)store;
+    (void)arg;
+    return 1;
+}
+
+static void other_handshakes_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        bool member, old, client;
+    } cases[] = {
+        {true, false, false}, /* as it should be: shows that the others could get through */
+        {false, false, false}, {true, true, false}, {true, true, true}, {true, false, true},
+    };
+    struct world w;
+    world_init(&w);
+    world_start(&w, 2, 1, 2);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mb_secret_key stranger;
+        uint8_t seed[32] = {78};
+        mb_secret_key_from_seed(&stranger, seed);
+        SSL_CTX *context;
+        assert_int_equal(
+            peer_tls_context(&context, cases[i].member ? &w.ends[1].key : &stranger, NULL), 0);
+        SSL_CTX_set_cert_verify_callback(context, take_any, NULL);
+        if (cases[i].old) {
+            SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
+            SSL_CTX_set_max_proto_version(context, TLS1_2_VERSION);
+        }
+        uint64_t refused = mb_peers_refused(w.ends[2].peers);
+        assert_int_equal(dial_by_hand(&w, context, cases[i].client), i == 0);
+        world_run(&w, 20);
+        if (i > 0)
+            assert_int_equal(mb_peers_refused(w.ends[2].peers), refused + 1);
+        SSL_CTX_free(context);
+    }
+    world_clear(&w);
+}
+
+static void replayed_bytes_are_refused(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    w.relayed = true;
+    w.relays[2][0].recording = true;
+    start_pair(&w);
+    for (uint64_t i = 1; i <= 50; i++)
+        end_send(&w.ends[1], 2, i, 100);
+    assert_true(world_until(&w, pair_silent, WAIT_MS));
+    assert_int_equal(w.ends[2].count[1], 50);
+    const struct mb_buf *record = &w.relays[2][0].record;
+    assert_true(record->len > 5000);
+    uint64_t refused = mb_peers_refused(w.ends[2].peers);
+    int fd = mb_unix_connect(w.ends[2].path, NULL);
+    assert_int_equal(write(fd, record->data, record->len), (ssize_t)record->len);
+    world_run(&w, 100);
+    close(fd);
+    assert_int_equal(mb_peers_refused(w.ends[2].peers), refused + 1);
+    assert_int_equal(w.ends[2].count[1], 50);
+    assert_true(pair_up(&w));
+    world_clear(&w);
+}
+
+static void idle_strangers_are_bounded(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w);
+    start_pair(&w);
+    int fds[200];
+    for (size_t i = 0; i < 200; i++) {
+        fds[i] = mb_unix_connect(w.ends[2].path, NULL);
+        assert_true(fds[i] >= 0);
+        mb_loop_once(w.loop, 0);
+    }
+    world_run(&w, 50);
+    assert_true(mb_peers_refused(w.ends[2].peers) >= 200 - 32);
+    assert_true(pair_up(&w));
+    for (size_t i = 0; i < 200; i++)
+        close(fds[i]);
+    world_clear(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -277,6 +471,12 @@ int main(void)
         cmocka_unit_test(silence_is_found),
         cmocka_unit_test(a_full_queue_drops_the_oldest),
         cmocka_unit_test(a_new_life_gets_what_is_new),
+        cmocka_unit_test(strangers_are_refused),
+        cmocka_unit_test(a_removed_member_is_cut_off),
+        cmocka_unit_test(member_sets_are_checked),
+        cmocka_unit_test(other_handshakes_are_refused),
+        cmocka_unit_test(replayed_bytes_are_refused),
+        cmocka_unit_test(idle_strangers_are_bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
