@@ -18,6 +18,6 @@ libmagicbiz_la_SOURCES += \
 	src/wal/wal.c \
 	src/wal/wal.h \
 	$(empty)
-unit_tests += tests/unit/test_archive tests/unit/test_wal
+unit_tests += tests/unit/test_archive tests/unit/test_wal tests/unit/test_wal_damage
 fuzz_targets += tests/fuzz/fuzz_archive tests/fuzz/fuzz_wal_segment
 bench_programs += tests/bench/bench_wal

@@ -277,12 +277,19 @@ static int walk_loaded(struct walk *k, uint64_t sequence, const struct loaded *l
     return 0;
 }
 
+/* It counts as one that is needed, so that it is missed until its slots are released. */
+static int missing(struct walk *k, uint64_t sequence, struct mb_error *error)
+{
+    wal_live_add(k->w, sequence, 0);
+    return gap(k, sequence, 0, "the file is missing", error);
+}
+
 static int walk_one(struct walk *k, uint64_t sequence, struct mb_error *error)
 {
     struct loaded l;
     int rc = load(k->w, sequence, 0, &l, error);
     if (rc == MB_ENOENT)
-        return gap(k, sequence, 0, "the file is missing", error);
+        return missing(k, sequence, error);
     if (rc != 0)
         return rc;
     rc = walk_loaded(k, sequence, &l, error);
@@ -317,7 +324,7 @@ static int walk(struct walk *k, struct mb_error *error)
     for (uint64_t s = k->oldest; s <= k->newest && rc == 0; s++)
         rc = walk_one(k, s, error);
     if (rc == 0 && k->anchored && k->end == WAL_END_NEXT && k->last.sequence == k->newest)
-        rc = gap(k, ++k->newest, 0, "the file is missing", error);
+        rc = missing(k, ++k->newest, error);
     if (rc == 0 && k->tail.sequence >= k->scan.sequence)
         rc = gap(k, k->newest, k->scan.offset, "batches that were durable are gone", error);
     if (rc != 0)
