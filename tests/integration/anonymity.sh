@@ -96,7 +96,8 @@ ok "no file is for others" not grep -q . <(find "$work/one" -perm /077 ! -type l
 ok "core dumps are off" grep -qE '^Max core file size +0 +0 ' "/proc/${pids[0]}/limits"
 ok "memory cannot be dumped by the user" not test -O "/proc/${pids[0]}/mem" -a "$(id -u)" -ne 0
 # 4. Nothing but Unix sockets.
-inodes=$(ls -l "/proc/${pids[0]}/fd" | sed -n 's/.*socket:\[\([0-9]*\)\].*/\1/p')
+inodes=$(ls -l "/proc/${pids[0]}/fd" 2>/dev/null | sed -n 's/.*socket:\[\([0-9]*\)\].*/\1/p')
+[ -n "$inodes" ] || echo "skip what sockets the daemon has: it lets nobody but root look"
 for i in $inodes; do
     ok "socket $i is a Unix socket" not grep -qE " $i( |$)" /proc/net/tcp /proc/net/tcp6 /proc/net/udp /proc/net/udp6
 done
