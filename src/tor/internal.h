@@ -75,6 +75,15 @@ void tor_process_clear(struct tor_process *p);
 /* The last complaint in its log, or "" */
 void tor_process_complaint(const struct tor_process *p, char *out, size_t size);
 
+/* clients.c: the keys for restricted onions of others. */
+struct tor_client {
+    char onion[MB_ONION_SIZE];
+    uint8_t key[32];
+};
+void tor_clients_send(struct mb_tor *t); /* all of them, to a tor that has just been reached */
+/* Append " ClientAuthV3=…" for each of the service, in the keys' order. */
+void tor_clients_text(struct mb_buf *out, const struct mb_onion_service *service);
+
 /* probe.c: GET / at an onion through a fresh circuit; done(arg, tag, NULL) if it answers in HTTP.
  */
 struct tor_probe;
@@ -85,8 +94,8 @@ struct tor_probe *tor_probe_start(struct mb_loop *loop, const char *socks, const
 void tor_probe_cancel(struct tor_probe *p);
 
 struct onion {
-    unsigned tag; /* of no other onion, ever: replies find it by this */
-    char *name, *target;
+    unsigned tag;                  /* of no other onion, ever: replies find it by this */
+    char *name, *target, *clients; /* as ADD_ONION takes them */
     uint8_t key[64];
     char address[MB_ONION_SIZE];
     uint16_t port;
@@ -130,6 +139,8 @@ struct mb_tor {
     bool error_noted; /* since tor was up last */
 
     struct onion onions[16];
+    struct tor_client clients[MB_TOR_CLIENTS_MAX];
+    size_t client_count;
     size_t onion_count;
     unsigned next_tag;
 };

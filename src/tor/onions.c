@@ -62,8 +62,9 @@ static void add(struct mb_tor *t, struct onion *o, bool defended)
     mb_base64_encode(&key, o->key, sizeof o->key);
     o->adding = true;
     o->defended = defended;
-    tor_link_send(t->link, on_added, t, o->tag, "ADD_ONION ED25519-V3:%s%s Port=%u,unix:%s",
-                  mb_buf_text(&key), defended ? " PoWDefensesEnabled=1" : "", o->port, o->target);
+    tor_link_send(t->link, on_added, t, o->tag, "ADD_ONION ED25519-V3:%s%s%s Port=%u,unix:%s%s",
+                  mb_buf_text(&key), o->clients[0] != '\0' ? " Flags=V3Auth" : "",
+                  defended ? " PoWDefensesEnabled=1" : "", o->port, o->target, o->clients);
     if (key.len > 0)
         explicit_bzero(key.data, key.len);
     mb_buf_clear(&key);
@@ -172,6 +173,16 @@ bool tor_onions_missing(const struct mb_tor *t)
     return false;
 }
 
+static void set_reachable(struct mb_tor *t, struct onion *o, bool reachable)
+{
+    if (reachable == o->reachable)
+        return;
+    o->reachable = reachable;
+    o->reachable_since_ms = reachable ? mb_now_ms() : 0;
+    mb_log(MB_LOG_INFO, "tor", reachable ? "reachable" : "unreachable", "onion=%s", o->name);
+    tor_changed(t);
+}
+
 void tor_onions_event(struct mb_tor *t, const char *line)
 {
     static const char uploaded[] = "HS_DESC UPLOADED ";
@@ -184,6 +195,8 @@ void tor_onions_event(struct mb_tor *t, const char *line)
             continue;
         o->uploaded = true;
         o->probe_at_ms = mb_now_ms();
+        if (o->clients[0] != '\0')
+            set_reachable(t, o, true);
     }
 }
 
@@ -209,12 +222,7 @@ static void on_probed(void *arg, unsigned tag, const struct mb_error *error)
     bool reachable = error == NULL || (o->reachable && o->failures < FAILURES_DOWN);
     if (error != NULL)
         tor_note_error(t, error);
-    if (reachable == o->reachable)
-        return;
-    o->reachable = reachable;
-    o->reachable_since_ms = reachable ? mb_now_ms() : 0;
-    mb_log(MB_LOG_INFO, "tor", reachable ? "reachable" : "unreachable", "onion=%s", o->name);
-    tor_changed(t);
+    set_reachable(t, o, reachable);
 }
 
 /* Not before tor is up: a client that is asked too early fails, and remembers it. */
@@ -224,7 +232,8 @@ void tor_onions_probe(struct mb_tor *t)
         return;
     for (size_t i = 0; i < t->onion_count; i++) {
         struct onion *o = &t->onions[i];
-        if (o->published && o->probe == NULL && mb_now_ms() >= o->probe_at_ms)
+        if (o->published && o->clients[0] == '\0' && o->probe == NULL &&
+            mb_now_ms() >= o->probe_at_ms)
             o->probe = tor_probe_start(t->loop, mb_tor_socks(t), o->address, o->port, on_probed, t,
                                        o->tag);
     }
@@ -258,19 +267,30 @@ int mb_tor_publish(struct mb_tor *t, const struct mb_onion_service *service, str
     if (service->port == 0 || mb_onion_address(o.address, service->key) != 0)
         return mb_fail(error, MB_EINVAL, "tor.onion",
                        "port or key of the onion service is invalid");
+    if (service->client_count > MB_TOR_CLIENTS_MAX)
+        return mb_fail(error, MB_ELIMIT, "tor.clients", "at most %d clients of an onion service",
+                       MB_TOR_CLIENTS_MAX);
+    struct mb_buf clients = {0};
+    tor_clients_text(&clients, service);
     for (size_t i = 0; i < t->onion_count; i++) {
         struct onion *old = &t->onions[i];
         if (strcmp(old->name, service->name) == 0 && strcmp(old->address, o.address) == 0 &&
             old->port == o.port && strcmp(old->target, service->target) == 0 &&
-            old->proof_of_work == o.proof_of_work)
+            old->proof_of_work == o.proof_of_work &&
+            strcmp(old->clients, mb_buf_text(&clients)) == 0) {
+            mb_buf_clear(&clients);
             return 0;
+        }
     }
     mb_tor_withdraw(t, service->name);
-    if (t->onion_count == ONIONS_MAX)
+    if (t->onion_count == ONIONS_MAX) {
+        mb_buf_clear(&clients);
         return mb_fail(error, MB_ELIMIT, "tor.onion", "at most %zu onion services", ONIONS_MAX);
+    }
     o.tag = ++t->next_tag;
     o.name = mb_strdup(service->name);
     o.target = mb_strdup(service->target);
+    o.clients = mb_buf_take_text(&clients);
     memcpy(o.key, service->key, sizeof o.key);
     t->onions[t->onion_count++] = o;
     if (t->ready)
@@ -290,6 +310,7 @@ void mb_tor_withdraw(struct mb_tor *t, const char *name)
         unreachable(o);
         free(o->name);
         free(o->target);
+        free(o->clients);
         explicit_bzero(o->key, sizeof o->key);
         memmove(o, o + 1, (t->onion_count - i - 1) * sizeof *o);
         t->onion_count--;

@@ -244,6 +244,7 @@ static void on_bootstrap(void *arg, unsigned tag, const struct mb_control_reply 
     set_percent(t, r->lines[0]);
     tor_advice_version(t, "unknown");
     t->checked_ms = mb_now_ms();
+    tor_clients_send(t);
     tor_onions_check(t);
     mb_timer_set(t->tick, TICK_MS);
 }
@@ -415,6 +416,7 @@ void mb_tor_stop(struct mb_tor *t)
     disconnect(t);
     while (t->onion_count > 0)
         mb_tor_withdraw(t, t->onions[0].name);
+    explicit_bzero(t->clients, sizeof t->clients);
     tor_process_clear(&t->process);
     mb_timer_free(t->retry);
     mb_timer_free(t->tick);

@@ -44,7 +44,13 @@ struct mb_onion_service {
     uint16_t port;
     const char *target;
     bool proof_of_work; /* asked for where tor has it */
+    /* Restricted discovery (rend-spec-v3, "Client authorization"): X25519 public keys of those who
+     * can find it at all; none: everybody. It is then not probed, and called reachable once its
+     * descriptor was uploaded. */
+    const uint8_t (*clients)[32];
+    size_t client_count; /* at most MB_TOR_CLIENTS_MAX */
 };
+#define MB_TOR_CLIENTS_MAX 32
 
 enum mb_tor_state {
     MB_TOR_DOWN,       /* not connected to a control port */
@@ -90,6 +96,15 @@ int mb_tor_publish(struct mb_tor *t, const struct mb_onion_service *service,
 void mb_tor_withdraw(struct mb_tor *t, const char *name);
 struct mb_tor_status mb_tor_status(const struct mb_tor *t);
 const char *mb_tor_socks(const struct mb_tor *t); /* path of the SOCKS Unix socket, or NULL */
+
+/*
+ * The X25519 secret key (crypto_box's, or any 32 random bytes) by which tor is to find a restricted
+ * onion; given again whenever tor was started anew. A second one for an onion replaces the first.
+ * NULL forgets it. A tor that runs without us remembers until it ends. MB_EINVAL (tor.onion): no
+ * such address; MB_ELIMIT (tor.clients): at most MB_TOR_CLIENTS_MAX.
+ */
+int mb_tor_client_auth(struct mb_tor *t, const char *onion, const uint8_t key[32],
+                       struct mb_error *error);
 
 /* From 32 bytes of randomness: tor's expanded key, and the address that belongs to a key. */
 void mb_onion_key_from_seed(uint8_t key[64], const uint8_t seed[32]);

@@ -4,7 +4,8 @@
  *
  *   tor-keeper keep KEY=VALUE…       keep one onion up; a line for each change of status
  *                                    (mode dir binary include control socks password cookie tcp
- *                                    target seed)
+ *                                    target seed; client=SECRET: for that X25519 key alone;
+ *                                    auth=SECRET onion=ADDRESS: find that onion with it)
  *   tor-keeper get SOCKS HOST PORT   GET / there; prints the first line of the answer, or the error
  *   tor-keeper fake SOCKET VERSION METHODS COOKIE   a control port that only introduces itself
  *   tor-keeper relay LISTEN CONNECT  between two Unix sockets; SIGUSR1 drops every connection
@@ -18,6 +19,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include <sodium.h>
 
 #include "tor/tor.h"
 
@@ -149,9 +152,15 @@ static const char *option(char **args, const char *key)
     return NULL;
 }
 
+static bool secret_option(char **args, const char *key, uint8_t secret[32])
+{
+    const char *text = option(args, key);
+    return text != NULL && mb_hex_decode(secret, 32, text, strlen(text)) == 0;
+}
+
 static int keep(char **args)
 {
-    const char *mode = option(args, "mode"), *seed_text = option(args, "seed");
+    const char *mode = option(args, "mode");
     struct mb_tor_options o = {
         .mode = mode != NULL && strcmp(mode, "child") == 0 ? MB_TOR_CHILD : MB_TOR_RUNNING,
         .binary = option(args, "binary"),
@@ -168,14 +177,22 @@ static int keep(char **args)
         .name = "public", .port = 80, .target = option(args, "target"), .proof_of_work = true};
     struct mb_error error;
     struct server server = {.fd = -1};
-    uint8_t seed[32] = {0};
-    if (seed_text == NULL || mb_hex_decode(seed, 32, seed_text, strlen(seed_text)) != 0) {
+    uint8_t seed[32], secret[32], client[32];
+    if (!secret_option(args, "seed", seed)) {
         fprintf(stderr, "tor-keeper: seed=64 hex digits\n");
         return 2;
     }
     mb_onion_key_from_seed(service.key, seed);
+    if (secret_option(args, "client", secret)) {
+        crypto_scalarmult_base(client, secret);
+        service.clients = &client;
+        service.client_count = 1;
+    }
     serve(&server, service.target, on_client);
     if (mb_tor_start(&tor, loop, &o, &error) != 0 || mb_tor_publish(tor, &service, &error) != 0)
+        die(&error);
+    if (secret_option(args, "auth", secret) &&
+        mb_tor_client_auth(tor, option(args, "onion"), secret, &error) != 0)
         die(&error);
     mb_loop_run(loop);
     mb_tor_stop(tor);

@@ -244,6 +244,41 @@ ok $? 'SIGTERM ends it, and leaves tor alone'
 [ -n "$(tor_of "$work/mine/torrc")" ]
 ok $? 'which still runs'
 
+echo '== restricted discovery'
+client=$(seed 1234)
+gets() { # SECONDS: until the restricted onion answers through tor `mine`
+  local end=$((SECONDS + $1))
+  while [ "$("$keeper" get "$work/mine/socks" "$onion" 80)" != 'HTTP/1.1 404 Not Found' ]; do
+    [ $SECONDS -lt $end ] || return 1
+    sleep 0.5
+  done
+}
+keep shut mode=child dir="$work/shut" binary="$tor" include="$MAGICBIZ_TORRC" seed="$(seed 7)" client="$client"
+out=$work/shut.out
+check 'a restricted onion is published' "$out" await "$out" 'published=1 reachable=1' 60
+onion=$(field "$out" onion)
+sleep 3
+for socks in "$work/mine/socks" "$work/shut/socks"; do
+  answer=$("$keeper" get "$socks" "$onion" 80)
+  [[ $answer = error=socks.unreachable* ]]
+  ok $? "without the key nobody finds it ($answer)"
+done
+keep false mode=running control="$control" seed="$(seed 8)" auth="$(seed 4321)" onion="$onion"
+await "$work/false.out" 'state=up' 30
+answer=$("$keeper" get "$work/mine/socks" "$onion" 80)
+[[ $answer = error=socks.unreachable* ]]
+ok $? "nor with another key ($answer)"
+stop false
+keep with mode=running control="$control" seed="$(seed 8)" auth="$client" onion="$onion"
+check 'with the key it answers' "$work/with.out" gets 60
+from=$(lines "$work/with.out")
+stop mine KILL
+await "$work/with.out" 'state=down' 5 "$from"
+run_tor mine
+check 'and does again after a restart of tor' "$work/with.out" gets 90
+stop with
+stop shut
+
 echo secret >"$work/password"
 echo wrong >"$work/wrong"
 head -c 32 /dev/urandom >"$work/cookie"

@@ -214,6 +214,71 @@ static void what_was_lost_with_the_connection_is_put_back(void **state)
     RUN_UNTIL(published());
 }
 
+/* rend-spec-v3: 52 base32 characters, here of 32 bytes 0x11 and 0x22 */
+#define CLIENT_1 "ceirceirceirceirceirceirceirceirceirceirceirceirceiq"
+#define CLIENT_2 "eirceirceirceirceirceirceirceirceirceirceirceirceira"
+static void a_restricted_one_names_its_clients(void **state)
+{
+    (void)state;
+    log_in("0.4.9.14");
+    assert_true(answer("GETINFO onions", none));
+    assert_true(answer("ADD_ONION", "250 ServiceID=" ID "\r\n"));
+    RUN_UNTIL(published());
+    uint8_t keys[MB_TOR_CLIENTS_MAX + 1][32];
+    memset(keys, 0x22, sizeof keys);
+    memset(keys[1], 0x11, sizeof keys[1]);
+    struct mb_onion_service s = {
+        .name = "public", .port = 80, .target = "/run/web", .clients = (const void *)keys};
+    mb_onion_key_from_seed(s.key, keys[0]);
+    s.client_count = MB_TOR_CLIENTS_MAX + 1;
+    assert_int_equal(mb_tor_publish(tor, &s, NULL), MB_ELIMIT);
+    s.client_count = 2;
+    assert_int_equal(mb_tor_publish(tor, &s, NULL), 0);
+    assert_true(answer("DEL_ONION " ID, "250 OK\r\n"));
+    assert_true(answer("GETINFO onions", none));
+    assert_true(answer("ADD_ONION", "250 ServiceID=x\r\n"));
+    const char *behind = strchr(strchr(line, ' ') + 1, ' ');
+    assert_string_equal(behind, " Flags=V3Auth Port=80,unix:/run/web"
+                                " ClientAuthV3=" CLIENT_1 " ClientAuthV3=" CLIENT_2);
+    RUN_UNTIL(published());
+    memset(keys[0], 0x11, 32); /* the same in another order: nothing is said */
+    memset(keys[1], 0x22, 32);
+    assert_int_equal(mb_tor_publish(tor, &s, NULL), 0);
+    assert_true(published());
+    char *uploaded = mb_asprintf("650 HS_DESC UPLOADED %.56s UNKNOWN $x\r\n",
+                                 mb_tor_status(tor).onions[0].onion);
+    say(uploaded);
+    free(uploaded);
+    RUN_UNTIL(mb_tor_status(tor).onions[0].reachable);
+}
+
+static void keys_for_restricted_ones_are_put_back(void **state)
+{
+    (void)state;
+    uint8_t key[32];
+    memset(key, 7, sizeof key);
+    assert_int_equal(mb_tor_client_auth(tor, "example.com", key, NULL), MB_EINVAL);
+    assert_int_equal(mb_tor_client_auth(tor, ID ".onion", key, NULL), 0);
+    for (int i = 0; i < 2; i++) {
+        log_in("0.4.9.14");
+        assert_true(answer("ONION_CLIENT_AUTH_ADD " ID
+                           " x25519:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=",
+                           "250 OK\r\n"));
+        assert_true(answer("GETINFO onions", none));
+        assert_true(answer("ADD_ONION", "250 ServiceID=" ID "\r\n"));
+        RUN_UNTIL(published());
+        if (i == 0) {
+            close(port);
+            RUN_UNTIL(!published());
+        }
+    }
+    key[0] = 8;
+    assert_int_equal(mb_tor_client_auth(tor, ID ".onion", key, NULL), 0);
+    assert_true(answer("ONION_CLIENT_AUTH_ADD " ID " x25519:CAcH", "251 replaced\r\n"));
+    assert_int_equal(mb_tor_client_auth(tor, ID ".onion", NULL, NULL), 0);
+    assert_true(answer("ONION_CLIENT_AUTH_REMOVE " ID, "250 OK\r\n"));
+}
+
 static void bootstrap_and_clock_are_followed(void **state)
 {
     (void)state;
@@ -315,6 +380,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(a_withdrawn_one_is_deleted, setup, teardown),
         cmocka_unit_test_setup_teardown(what_was_lost_with_the_connection_is_put_back, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(a_restricted_one_names_its_clients, setup, teardown),
+        cmocka_unit_test_setup_teardown(keys_for_restricted_ones_are_put_back, setup, teardown),
         cmocka_unit_test_setup_teardown(bootstrap_and_clock_are_followed, setup, teardown),
         cmocka_unit_test(the_first_publication_alone_is_jittered),
         cmocka_unit_test_setup_teardown(nonsense_ends_the_connection, setup, teardown),
