@@ -13,4 +13,5 @@ libmagicbiz_la_SOURCES += \
 	src/peer/tls.c \
 	src/peer/tls.h \
 	$(empty)
-unit_tests += tests/unit/test_peer tests/unit/test_peer_bulk
+unit_tests += tests/unit/test_peer tests/unit/test_peer_bulk tests/unit/test_peer_frame
+fuzz_targets += tests/fuzz/fuzz_peer_frame

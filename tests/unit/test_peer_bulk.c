@@ -15,6 +15,14 @@
 
 #define WAIT_MS 60000
 
+#if defined(__has_feature)
+#define SANITIZED __has_feature(address_sanitizer)
+#elif defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
 /* What done() said. */
 struct outcome {
     unsigned calls;
@@ -307,7 +315,8 @@ static void long_bodies_stay_out_of_memory(void **state)
     assert_true(world_until(&w, all_finished, WAIT_MS));
     assert_int_equal(outcomes[0].err, MB_OK);
     assert_true(mb_hash_equal(&outcomes[0].body, &hash));
-    assert_true(peak_kib() - before < 8 * 1024);
+    if (!SANITIZED) /* which keeps what was freed */
+        assert_true(peak_kib() - before < 8 * 1024);
     finish(&w);
 }
 
