@@ -33,6 +33,7 @@ struct loaded {
     struct wal_area bytes;
     struct wal_segment header;
     bool header_ok;
+    bool unreadable; /* in part */
 };
 
 static int io_failed(const struct mb_wal *w, struct mb_error *error)
@@ -138,6 +139,7 @@ static bool read_some(const struct mb_wal *w, struct loaded *l, size_t want, boo
         if (n < 0 && errno == EIO) {
             mb_log(MB_LOG_WARN, "wal", "unreadable", "offset=%zu", l->bytes.len);
             memset(to, 0, WAL_BLOCK);
+            l->unreadable = true;
             n = WAL_BLOCK;
         }
     }
@@ -274,6 +276,8 @@ static int walk_loaded(struct walk *k, uint64_t sequence, const struct loaded *l
         return k->scan.stopped;
     if (k->scan.what != NULL)
         return damaged(k, sequence, k->scan.bad_offset, k->scan.bad_slot, k->scan.what, error);
+    if (l->unreadable) /* there may have been more */
+        return gap(k, sequence, k->scan.offset, "a part of the file cannot be read", error);
     return 0;
 }
 

@@ -711,6 +711,65 @@ static void test_unreadable_block(void **state)
     }
 }
 
+/* The last batch cannot be read for a while, and the tail is older: nothing else speaks of it. What
+ * is written meanwhile comes after it. */
+static void test_unreadable_end(void **state)
+{
+    (void)state;
+    random_state = 14;
+    struct mb_wal *w = make_log(10, false);
+    struct mb_error e;
+    struct stat st;
+    char path[128];
+    image_read(&whole);
+    uint64_t slot = durable.slot + 1;
+    put(w, &slot, 1, true);
+    image_read(&now);
+    mb_wal_close(w);
+    find_places(&now);
+    const struct place p = places[place_count - 1];
+    image_copy(&hurt, &now);
+    write_at(hurt.count - 1, 0, whole.of[whole.count - 1].bytes.data, 2 * WAL_BLOCK);
+    image_write(&hurt);
+    mb_snprintf(path, sizeof path, "%s/%s", dir, hurt.of[p.file].name);
+    assert_int_equal(stat(path, &st), 0);
+    unreadable_file = st.st_ino;
+    unreadable = (off_t)p.offset;
+    if (log_open(&w, true, &e) != 0)
+        fail_msg("%s", e.text);
+    assert_true(mb_wal_damage(w)->found);
+    slot++;
+    put(w, &slot, 1, true);
+    mb_wal_close(w);
+    unreadable = -1;
+    if (log_open(&w, true, &e) != 0)
+        fail_msg("%s", e.text);
+    assert_int_equal(lost(), 0);
+    assert_true(found.stamp == durable.stamp);
+    mb_wal_close(w);
+}
+
+/* The tail is old, and the last two batches are damaged: the headers still say how far they went.
+ */
+static void test_headers_say_how_far(void **state)
+{
+    (void)state;
+    random_state = 15;
+    struct mb_wal *w = make_log(10, false);
+    image_read(&whole);
+    uint64_t slot[2] = {durable.slot + 1, durable.slot + 2};
+    put(w, &slot[0], 1, true);
+    put(w, &slot[1], 1, true);
+    image_read(&now);
+    mb_wal_close(w);
+    find_places(&now);
+    image_copy(&hurt, &now);
+    write_at(hurt.count - 1, 0, whole.of[whole.count - 1].bytes.data, 2 * WAL_BLOCK);
+    for (unsigned i = place_count - 2; i < place_count; i++)
+        zero_at(places[i].file, places[i].offset + WAL_BATCH_HEADER, 8);
+    assert_true(check());
+}
+
 static void random_damage(void)
 {
     const struct place *p = &places[below(place_count)], *q = &places[below(place_count)];
@@ -780,6 +839,8 @@ int main(void)
         TEST(test_lost),
         TEST(test_faulty_to_is_not_too_much),
         TEST(test_unreadable_block),
+        TEST(test_unreadable_end),
+        TEST(test_headers_say_how_far),
         TEST(test_random_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
