@@ -59,12 +59,13 @@ struct mb_peers_options {
 
     int64_t heartbeat_ms; /* 0: 1,000. A stream silent for 4 of them + 4 round trips is closed. */
     size_t queue_bytes;   /* unacknowledged frames kept for each peer; 0: 8 MiB */
-    uint64_t body_bytes;  /* longest body taken with a request; 0: none is taken */
+    uint64_t body_bytes;  /* longest body taken with a request, on disk, MB_PEER_ASKS_MAX at once
+                           * of each peer; 0: none is taken */
 
     /* A consensus frame from a peer, with the epoch that its sender was in. bytes are borrowed. */
     void (*on_frame)(void *arg, uint32_t from, uint64_t epoch, struct mb_bytes bytes);
     /*
-     * A request is here, with its body: body_fd is a file without a name, or -1, and stays open
+     * A request is here, with its body: body_fd is a file without a name, or -1. Both are borrowed
      * until reply is answered, with mb_peer_reply_send() or mb_peer_reply_refuse(), now or later;
      * each reply exactly once, also when the asker is gone by then. NULL: every request is refused.
      */
@@ -109,6 +110,10 @@ int mb_peers_send(struct mb_peers *p, uint32_t to, struct mb_bytes bytes);
  * peer.stopped, peer.removed, peer.restarted (the peer's life that knew of it has ended; ask again
  * if that is right); MB_ELIMIT peer.answer (its body is longer than answer_limit bytes); MB_EIO
  * peer.file; or the peer's own refusal, as given there.
+ *
+ * At most MB_PEER_ASKS_MAX asks of a peer are under way, the others wait. timeout_ms counts from
+ * here, the wait included; 0: none. Files are read and written on the loop's thread, a chunk of
+ * 64 KiB at a time.
  *
  * The id of the ask (never 0), for mb_peers_ask_cancel(); or 0 with error filled: MB_ENOENT
  * peer.unknown, MB_ELIMIT peer.request, MB_EIO peer.file.

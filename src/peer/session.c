@@ -11,8 +11,8 @@
 
 #include "peer/internal.h"
 
-#define PIECE_LEN 16384  /* of a frame, between looks at what else there is */
-#define ACK_BYTES 262144 /* received, before we acknowledge without being asked */
+#define PIECE_LEN 16384 /* of a frame, between looks at what else there is */
+#define ACK_BYTES 65536 /* received, before we acknowledge without being asked */
 
 void frame_unref(struct frame *f)
 {

@@ -362,6 +362,11 @@ static void stream_ready(void *arg, unsigned what)
         stream_pump(s);
 }
 
+static bool is_silent(const struct stream *s)
+{
+    return mb_now_ms() - s->last_in_ms > 4 * s->p->o.heartbeat_ms + s->rtt8_ms / 2;
+}
+
 static void stream_timer(void *arg)
 {
     struct stream *s = arg;
@@ -369,8 +374,12 @@ static void stream_timer(void *arg)
         refuse(s, "handshake_timeout");
         return;
     }
-    int64_t silent_ms = mb_now_ms() - s->last_in_ms;
-    if (silent_ms > 4 * s->p->o.heartbeat_ms + s->rtt8_ms / 2) {
+    if (is_silent(s)) {
+        stream_ready(s, MB_READ); /* it may be we who slept */
+        if (s->dead)
+            return;
+    }
+    if (is_silent(s)) {
         if (s->dialled)
             dial_other_circuit(&s->peer->dial[s->channel]);
         stream_close(s, "silent");

@@ -54,7 +54,7 @@ static bool configure(SSL_CTX *c, EVP_PKEY *pkey, X509 *cert)
     return SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_max_proto_version(c, TLS1_3_VERSION) == 1 &&
            SSL_CTX_set_num_tickets(c, 0) == 1 && SSL_CTX_set_max_early_data(c, 0) == 1 &&
-           SSL_CTX_set_ciphersuites(c, "TLS_CHACHA20_POLY1305_SHA256:TLS_AES_256_GCM_SHA384") ==
+           SSL_CTX_set_ciphersuites(c, "TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256") ==
                1 &&
            SSL_CTX_set1_groups_list(c, "X25519") == 1 &&
            SSL_CTX_set1_sigalgs_list(c, "ed25519") == 1 &&

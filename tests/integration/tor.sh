@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# src/tor on a private Tor network: onion services that stay up whatever happens to tor, and a tor
-# that must not be used being refused. Uses the network whose torrc $MAGICBIZ_TORRC names, or brings
+# src/tor and src/peer on a private Tor network: onion services that stay up whatever happens to tor,
+# a tor that must not be used being refused, and replicas that lose nothing when theirs is killed. Uses the network whose torrc $MAGICBIZ_TORRC names, or brings
 # up one of its own.
 set -u
 PATH=$PATH:/usr/sbin:/sbin
@@ -321,6 +321,21 @@ await "$work/hops/log" 'Opened Control listener' 10
 try 'a tor that does not hide its services: refused' 'state=refused .*code=tor.anonymity' control="$work/hops/control" socks="$work/nobody"
 try 'a tor without SOCKS socket: refused' 'state=refused .*code=tor.(socks|anonymity)' control="$work/hops/control"
 stop hops
+
+echo '== two replicas'
+start pair "$build/tests/integration/peer-pair" "$work/pair" "$tor" "$MAGICBIZ_TORRC"
+out=$work/pair.out
+check 'their streams come up over onions that only they find' "$out" await "$out" 'up=1111' 120
+check 'and carry bodies' "$out" await "$out" 'up=1111 .*asks=[1-9]' 60
+from=$(lines "$out")
+kill -9 "$(tor_of "$work/pair/torrc")"
+check 'tor killed: the streams go' "$out" await "$out" 'up=0000' 20 "$from"
+from=$(lines "$out")
+check 'and come back' "$out" await "$out" 'up=1111' 120 "$from"
+kill "${pids[pair]}"
+check 'nothing was lost, doubled or out of order' "$out" await "$out" '^done .*missing=0 wrong=0 .*dropped=0' 60
+stop pair
+tail -n 1 "$out"
 
 echo '== system calls'
 if command -v strace >/dev/null; then
