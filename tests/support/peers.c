@@ -140,7 +140,7 @@ static void relay_clear(struct relay *r)
 
 void world_init(struct world *w)
 {
-    *w = (struct world){.dir = "/tmp/mb-peer-XXXXXX", .heartbeat_ms = 200};
+    *w = (struct world){.dir = "/tmp/mb-peer-XXXXXX", .heartbeat_ms = 500};
     if (mkdtemp(w->dir) == NULL)
         abort();
     w->loop = mb_loop_new();
