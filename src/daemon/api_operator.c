@@ -68,6 +68,9 @@ static void http_report(struct mb_report *r, const char *subsystem, struct mb_ht
 void node_report(struct node *n, struct mb_report *r)
 {
     sequence_report(n->sequence, r);
+    consensus_report(n->consensus, r);
+    checkpoints_report(n->checkpoints, r);
+    links_report(n->links, r);
     api_report(n->api, r);
     http_report(r, "public", n->public_http);
     http_report(r, "operator", n->operator_http);

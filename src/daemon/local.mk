@@ -4,7 +4,11 @@ magicbizd_SOURCES = \
 	src/daemon/api_operator.c \
 	src/daemon/api_read.c \
 	src/daemon/api_stream.c \
+	src/daemon/apply.c \
+	src/daemon/checkpoints.c \
+	src/daemon/consensus.c src/daemon/consensus.h \
 	src/daemon/found.c \
+	src/daemon/links.c \
 	src/daemon/main.c \
 	src/daemon/node.h \
 	src/daemon/onions.c \
@@ -12,5 +16,6 @@ magicbizd_SOURCES = \
 	src/daemon/recover.c \
 	src/daemon/run.c \
 	src/daemon/sequence.c \
+	src/daemon/settle.c \
 	src/daemon/snapshots.c
 magicbizd_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS) $(SYSTEMD_LIBS)

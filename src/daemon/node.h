@@ -10,11 +10,14 @@
 #include "config.h"
 #include "host/host.h"
 #include "http/server.h"
-#include "ledger/ledger.h"
+#include "ledger/membership.h"
+#include "ledger/relay.h"
 #include "ledger/snapshot.h"
 #include "loop/fault.h"
 #include "loop/log.h"
 #include "loop/loop.h"
+#include "paxos/paxos.h"
+#include "peer/peer.h"
 #include "store/store.h"
 #include "tor/tor.h"
 #include "wal/archive.h"
@@ -28,6 +31,7 @@ struct node {
     char *data; /* the data folder */
     struct mb_loop *loop;
     struct mb_secret_key key;
+    uint32_t number; /* this replica's; 0: it is none */
     struct mb_services services;
 
     struct mb_archive *archive;
@@ -35,7 +39,12 @@ struct node {
     struct mb_store *store;
     struct mb_ledger *ledger;
     struct recovery *recovery; /* while it starts */
+    uint64_t incarnation;      /* counts the lives of this replica's process */
     struct sequence *sequence;
+    struct consensus *consensus;
+    struct settle *settle;
+    struct checkpoints *checkpoints;
+    struct links *links;
     struct snapshots *snapshots;
     struct api *api;
     unsigned uncommitted; /* blocks applied since the store was committed */
@@ -70,7 +79,70 @@ int node_onion_key(const char *data, const char *name, uint8_t key[64], struct m
 
 /* recover.c: archive, log and store agree, and the ledger stands at the newest chosen slot. */
 int node_recover(struct node *n, struct mb_error *error);
+/* Take part again, with what the log said; alone: until all of it is carried out. */
+int node_start_consensus(struct node *n, struct mb_error *error);
+void node_recovered(struct node *n); /* forget what recovery kept */
 void node_close_storage(struct node *n);
+
+/* apply.c */
+/* Apply the value chosen for the next slot: state, archive, checkpoint; in recovery and in work
+ * alike. checked: one for each envelope, or NULL to check them here. archived: the block record
+ * that the archive has for this slot, which must be the same; or NULL to append it. */
+int node_apply(struct node *n, struct mb_bytes value, struct mb_checked *const *checked,
+               const struct mb_block *archived, struct mb_outcome **out, struct mb_error *error);
+/* The store is committed every so many blocks, and soon after the last: a commit costs as much as
+ * the rest of a small block, and whatever a killed daemon did not commit is applied again from log
+ * and archive. Until then only the node's own connection sees the newest blocks: commit before
+ * others look. */
+int node_commit(struct node *n, struct mb_error *error);
+/* The newest checkpoint slot that has signatures of a majority: 1 or 0. */
+int node_checkpoint(struct node *n, uint64_t at_most, struct mb_checkpoint *out,
+                    struct mb_error *error);
+/* One block of the archive; it must be there. */
+int node_read_block(struct node *n, uint64_t slot, struct mb_block *block, struct mb_error *error);
+/* Check every command of a value; count entries, owned. */
+struct mb_checked **node_check_all(const struct mb_value *value);
+/* The configuration in force for the next slot, and the one that waits if any: how many. configs
+ * may be NULL. */
+size_t node_configs(struct node *n, struct mb_membership members[2],
+                    struct mb_paxos_config configs[2]);
+
+/* settle.c */
+struct settle *settle_new(struct node *n);
+void settle_free(struct settle *s);
+void settle_soon(struct settle *s); /* a block was applied */
+
+/* checkpoints.c: signatures of checkpoint slots, ours and others' */
+struct checkpoints *checkpoints_new(struct node *n);
+void checkpoints_free(struct checkpoints *c);
+/* We applied a checkpoint slot: sign it, and tell the others. */
+int checkpoints_sign(struct checkpoints *c, uint64_t slot, struct mb_bytes header,
+                     struct mb_error *error);
+void checkpoints_receive(struct checkpoints *c, uint32_t from, const struct mb_relay *relay);
+void checkpoints_report(struct checkpoints *c, struct mb_report *r);
+
+/* links.c: streams to the other replicas */
+struct links *links_new(struct node *n);
+int links_start(struct links *l, uint64_t incarnation, struct mb_error *error);
+void links_free(struct links *l);
+/* These are the replicas now. */
+void links_update(struct links *l, const struct mb_membership *members, size_t count);
+size_t links_count(const struct links *l); /* others */
+/* To one, or (0) to all others; lost if there is no such replica. */
+void links_send(struct links *l, uint32_t to, const struct mb_relay *relay);
+void links_report(struct links *l, struct mb_report *r);
+
+/* The commands of a value, verified. Kept for a slot until it is applied. */
+struct batch {
+    uint64_t slot;
+    struct mb_hash hash; /* of the value */
+    struct mb_checked **checked;
+    size_t count;
+    bool own; /* they are submissions of ours */
+};
+void batch_free(struct batch *b); /* NULL is fine */
+
+void consensus_report(struct consensus *c, struct mb_report *r); /* consensus.c */
 
 /* sequence.c */
 struct sequence *sequence_new(struct node *n);
@@ -85,23 +157,21 @@ void sequence_submit_envelope(struct sequence *s, struct mb_envelope *envelope_t
                               sequence_done *done, void *arg);
 /* No more submissions; done(arg) when nothing is under way. */
 void sequence_drain(struct sequence *s, void (*done)(void *arg), void *arg);
-/* Refuse what waits; where the log is closed, also what was on its way to the disk. While those who
- * asked are still there. */
-void sequence_abandon(struct sequence *s, bool log_closed);
+/* Refuse all that has no result yet, while those who asked are still there. */
+void sequence_abandon(struct sequence *s);
 void sequence_report(struct sequence *s, struct mb_report *r);
-/* Apply the value chosen for the next slot: state, archive, checkpoint; in recovery and in work
- * alike. checked: one for each envelope, or NULL to check them here. archived: the block record
- * that the archive has for this slot, which must be the same; or NULL to append it. */
-int node_apply(struct node *n, struct mb_bytes value, struct mb_checked *const *checked,
-               const struct mb_block *archived, struct mb_outcome **out, struct mb_error *error);
-/* The store is committed every so many blocks, and soon after the last: a commit costs as much as
- * the rest of a small block, and whatever a killed daemon did not commit is applied again from log
- * and archive. Until then only the node's own connection sees the newest blocks: commit before
- * others look. */
-int node_commit(struct node *n, struct mb_error *error);
-/* The newest checkpoint slot that has signatures of a majority: 1 or 0. */
-int node_checkpoint(struct node *n, uint64_t at_most, struct mb_checkpoint *out,
-                    struct mb_error *error);
+/* For consensus.c. Make a value for slot of what waits, and *out the batch of its commands; false
+ * if there is nothing to propose, unless it must be. */
+bool sequence_fill(struct sequence *s, uint64_t slot, bool must, struct mb_buf *value,
+                   struct batch **out);
+void sequence_lost(struct sequence *s, struct batch *batch_take); /* its slot got another value */
+void sequence_applied(struct sequence *s, struct mb_outcome *o); /* carry out, and answer */
+void sequence_role(struct sequence *s); /* the leader has changed */
+void sequence_idle(struct sequence *s); /* nothing is under way: drained, perhaps */
+bool sequence_alone(const struct sequence *s); /* at most one command is under way */
+/* For links.c: what other replicas say. */
+void sequence_forwarded(struct sequence *s, uint32_t from, const struct mb_relay *relay);
+void sequence_refused(struct sequence *s, uint32_t from, const struct mb_relay *relay);
 
 /* snapshots.c */
 struct snapshots *snapshots_new(struct node *n);
@@ -125,6 +195,7 @@ const struct mb_route *api_operator_routes(void);
 /* onions.c */
 int onions_start(struct node *n, struct mb_error *error);
 void onions_stop(struct node *n);
+struct mb_tor *onions_tor(const struct node *n); /* NULL: none */
 struct mb_tor_status onions_status(const struct node *n);
 void onions_report(struct node *n, struct mb_report *r);
 

@@ -2,7 +2,7 @@
 /*
  * The organisation's onion services. Both lead to the public socket: the organisation's own, which
  * moves with the lease once there are several replicas, and this replica's, which clients fall back
- * to. The peer onion waits for peers.
+ * to.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -103,6 +103,11 @@ void onions_stop(struct node *n)
     free(n->onions->target);
     free(n->onions);
     n->onions = NULL;
+}
+
+struct mb_tor *onions_tor(const struct node *n)
+{
+    return n->onions == NULL ? NULL : n->onions->tor;
 }
 
 struct mb_tor_status onions_status(const struct node *n)

@@ -113,10 +113,47 @@ static const struct mb_option tor_options[] = {
     {.name = NULL},
 };
 
+static const struct mb_option consensus_options[] = {
+    {.name = "election_ms",
+     .kind = MB_OPTION_INT,
+     .fallback = "8000",
+     .min = 50,
+     .max = 600000,
+     .help = "A leader that has not been heard for this long is replaced: the least, in\n"
+             "milliseconds; measured round trips make it longer."},
+    {.name = "rebuild_ms",
+     .kind = MB_OPTION_INT,
+     .fallback = "3000",
+     .min = 0,
+     .max = 600000,
+     .help = "Time that tor may take to rebuild a circuit, added to it."},
+    {.name = "heartbeat_ms",
+     .kind = MB_OPTION_INT,
+     .fallback = "250",
+     .min = 5,
+     .max = 60000,
+     .help = "The leader is heard from at least this far apart; half a round trip if that is more."},
+    {.name = "round_trip_ms",
+     .kind = MB_OPTION_INT,
+     .fallback = "1000",
+     .min = 1,
+     .max = 60000,
+     .help = "The round trip that is assumed until one has been measured."},
+    {.name = "folder",
+     .kind = MB_OPTION_PATH,
+     .fallback = "",
+     .help = "Replicas on one machine meet in this folder, each at a socket with the name of its\n"
+             "peer onion, instead of through tor: for tests."},
+    {.name = NULL},
+};
+
 static const struct mb_section base_sections[] = {
     {.name = "daemon", .help = "The daemon itself.", .options = daemon_options},
     {.name = "http", .help = "The sockets behind the onion service.", .options = http_options},
     {.name = "tor", .help = "Tor.", .options = tor_options},
+    {.name = "consensus",
+     .help = "How replicas agree. The defaults are made for tor.",
+     .options = consensus_options},
     {.name = NULL},
 };
 

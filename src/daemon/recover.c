@@ -9,17 +9,13 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "daemon/node.h"
+#include "daemon/consensus.h"
 
-struct pending {
-    uint64_t slot;
-    struct mb_buf value;
-};
 struct recovery {
     struct node *node;
     struct mb_buf genesis;
-    struct pending *pending; /* chosen values in the log that the archive may lack */
-    size_t pending_count;
+    struct mb_paxos_item *accepted; /* in the log, and not in the archive; values owned */
+    size_t accepted_count, accepted_cap;
 };
 
 static bool exists(const struct node *n, const char *name)
@@ -34,12 +30,20 @@ static bool exists(const struct node *n, const char *name)
 static int replay(void *arg, const struct mb_wal_record *record)
 {
     struct recovery *r = ((struct node *)arg)->recovery;
+    struct mb_paxos_item item;
     if (record->kind != MB_WAL_ACCEPTED || record->slot <= mb_archive_tip(r->node->archive))
         return 0;
-    r->pending = mb_realloc(r->pending, (r->pending_count + 1) * sizeof *r->pending);
-    struct pending *p = &r->pending[r->pending_count++];
-    *p = (struct pending){.slot = record->slot};
-    mb_buf_add_bytes(&p->value, record->payload);
+    if (!consensus_unlog(record->payload, &item))
+        return mb_fail(NULL, MB_ECORRUPT, "wal.corrupt", "an acceptance is malformed");
+    if (r->accepted_count == r->accepted_cap) {
+        r->accepted_cap = r->accepted_cap * 2 + 64;
+        r->accepted = mb_realloc(r->accepted, r->accepted_cap * sizeof *r->accepted);
+    }
+    uint8_t *copy = mb_alloc(item.value.len + 1);
+    memcpy(copy, item.value.data, item.value.len);
+    item.slot = record->slot;
+    item.value.data = copy;
+    r->accepted[r->accepted_count++] = item;
     return 0;
 }
 
@@ -73,19 +77,6 @@ static int open_archive_and_log(struct recovery *r, struct mb_error *error)
     return rc;
 }
 
-static int read_block(struct node *n, uint64_t slot, struct mb_block *block, struct mb_error *error)
-{
-    struct mb_buf record = {0};
-    *block = (struct mb_block){0};
-    int rc = mb_archive_read(n->archive, MB_ARCHIVE_BLOCK, slot, &record, error);
-    if (rc == 1)
-        rc = mb_block_decode(block, mb_buf_bytes(&record), error);
-    else if (rc == 0)
-        rc = mb_fail(error, MB_ECORRUPT, "archive.corrupt", "slot %" PRIu64 " is missing", slot);
-    mb_buf_clear(&record);
-    return rc;
-}
-
 /* Whether the store holds the state of a slot that archive and log know, byte for byte. */
 static bool store_is_right(struct recovery *r)
 {
@@ -102,7 +93,7 @@ static bool store_is_right(struct recovery *r)
         struct mb_block block;
         uint8_t header[MB_HEADER_MAX];
         size_t len = mb_header_encode(&tip->header, header);
-        bool same = read_block(n, slot, &block, &error) == 0 &&
+        bool same = node_read_block(n, slot, &block, &error) == 0 &&
                     mb_bytes_equal(mb_bytes(header, len), mb_buf_bytes(&block.header));
         mb_block_clear(&block);
         if (!same) {
@@ -160,7 +151,7 @@ static int copy_history(struct node *n, const struct mb_snapshot *snapshot, uint
         struct mb_block block = {0};
         struct mb_hash leaf;
         if (s > 0)
-            rc = read_block(n, s, &block, error);
+            rc = node_read_block(n, s, &block, error);
         if (rc == 0 && s > 0)
             rc = index_archived(n, s, &block, error);
         leaf = mb_history_leaf(mb_buf_bytes(s == 0 ? &zero.header : &block.header));
@@ -177,7 +168,7 @@ static int copy_history(struct node *n, const struct mb_snapshot *snapshot, uint
     }
     if (rc == 0) {
         struct mb_block block = {0};
-        rc = read_block(n, slot, &block, error);
+        rc = node_read_block(n, slot, &block, error);
         if (rc == 0)
             rc = index_archived(n, slot, &block, error);
         mb_block_clear(&block);
@@ -309,23 +300,12 @@ static int catch_up(struct recovery *r, struct mb_error *error)
     int rc = 0;
     for (uint64_t slot = from + 1; slot <= mb_archive_tip(n->archive) && rc == 0; slot++) {
         struct mb_block block;
-        rc = read_block(n, slot, &block, error);
+        rc = node_read_block(n, slot, &block, error);
         if (rc == 0)
             rc = apply_one(n, mb_buf_bytes(&block.value), &block, error);
         mb_block_clear(&block);
         if (rc == 0 && slot % 10000 == 0)
             mb_log(MB_LOG_INFO, "store", "replayed", "slot=%" PRIu64, slot);
-    }
-    for (size_t i = 0; i < r->pending_count && rc == 0; i++) {
-        uint64_t next = mb_ledger_tip(n->ledger)->header.slot + 1;
-        if (r->pending[i].slot < next)
-            continue;
-        if (r->pending[i].slot > next)
-            return mb_fail(error, MB_ECORRUPT, "log.gap",
-                           "%s/log begins at slot %" PRIu64 ", but slot %" PRIu64
-                           " is nowhere: put archive and log back from one copy",
-                           n->data, r->pending[i].slot, next);
-        rc = apply_one(n, mb_buf_bytes(&r->pending[i].value), NULL, error);
     }
     if (rc == 0)
         rc = node_commit(n, error);
@@ -335,21 +315,87 @@ static int catch_up(struct recovery *r, struct mb_error *error)
     return rc;
 }
 
+/* Where there is nobody to ask, what the log has must go on where the archive ends. */
+static int check_gap(const struct recovery *r, struct mb_error *error)
+{
+    struct node *n = r->node;
+    uint64_t tip = mb_ledger_tip(n->ledger)->header.slot, next = tip + 1;
+    struct mb_membership members[2];
+    size_t count = node_configs(n, members, NULL);
+    if (members[count - 1].count > 1 || members[0].count > 1)
+        return 0;
+    for (size_t i = 0; i < r->accepted_count; i++) {
+        uint64_t slot = r->accepted[i].slot;
+        if (slot > next)
+            return mb_fail(error, MB_ECORRUPT, "log.gap",
+                           "%s/log goes on at slot %" PRIu64 ", but slot %" PRIu64
+                           " is nowhere: put archive and log back from one copy",
+                           n->data, slot, next);
+        next = slot == next ? next + 1 : next;
+    }
+    return 0;
+}
+
 int node_recover(struct node *n, struct mb_error *error)
 {
-    struct recovery r = {.node = n};
-    n->recovery = &r;
-    int rc = open_archive_and_log(&r, error);
+    struct recovery *r = n->recovery = mb_calloc(1, sizeof *r);
+    r->node = n;
+    int rc = open_archive_and_log(r, error);
     if (rc == 0)
-        rc = open_ledger(&r, error);
+        rc = open_ledger(r, error);
     if (rc == 0)
-        rc = catch_up(&r, error);
-    for (size_t i = 0; i < r.pending_count; i++)
-        mb_buf_clear(&r.pending[i].value);
-    free(r.pending);
-    mb_buf_clear(&r.genesis);
-    n->recovery = NULL;
+        rc = catch_up(r, error);
+    if (rc == 0)
+        rc = check_gap(r, error);
     return rc;
+}
+
+/* With one replica all that the log has was chosen: nobody may see the state before it is applied. */
+static int wait_alone(struct node *n, uint64_t last, struct mb_error *error)
+{
+    int64_t until = mb_now_ms() + 60000;
+    while (n->exit_status == 0 && (consensus_status(n->consensus).role != MB_PAXOS_LEADER ||
+                                   mb_ledger_tip(n->ledger)->header.slot < last)) {
+        if (mb_now_ms() > until)
+            return mb_fail(error, MB_EIO, "log.slow", "the log cannot be carried out: is the disk "
+                                                      "of %s slow or full?",
+                           n->data);
+        mb_loop_once(n->loop, 10);
+    }
+    return n->exit_status == 0 ? 0 : mb_fail(error, MB_EIO, "log.failed", "see the log of events");
+}
+
+int node_start_consensus(struct node *n, struct mb_error *error)
+{
+    struct recovery *r = n->recovery;
+    struct mb_wal_stamp stamp = mb_wal_newest_stamp(n->wal);
+    struct consensus_start start = {.accepted = r->accepted, .accepted_count = r->accepted_count};
+    struct mb_membership members[2];
+    size_t count = node_configs(n, members, NULL);
+    uint64_t last = 0;
+    consensus_unstamp(&stamp, &start.promised, &start.incarnation);
+    n->incarnation = ++start.incarnation;
+    for (size_t i = 0; i < r->accepted_count; i++)
+        last = r->accepted[i].slot > last ? r->accepted[i].slot : last;
+    /* This life is on the disk before others hear of it. */
+    stamp = consensus_stamp(&start.promised, start.incarnation);
+    mb_wal_append(n->wal, &stamp, NULL, 0, false, NULL, NULL);
+    consensus_start(n->consensus, &start);
+    node_recovered(n);
+    return members[0].count == 1 && count == 1 && n->number != 0 ? wait_alone(n, last, error) : 0;
+}
+
+void node_recovered(struct node *n)
+{
+    struct recovery *r = n->recovery;
+    if (r == NULL)
+        return;
+    for (size_t i = 0; i < r->accepted_count; i++)
+        free((uint8_t *)(uintptr_t)r->accepted[i].value.data);
+    free(r->accepted);
+    mb_buf_clear(&r->genesis);
+    free(r);
+    n->recovery = NULL;
 }
 
 void node_close_storage(struct node *n)

@@ -16,7 +16,7 @@
 
 #include <sodium.h>
 
-#include "daemon/node.h"
+#include "daemon/consensus.h"
 
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -93,14 +93,31 @@ static void submit_for_module(void *self, struct mb_envelope *envelope,
     sequence_submit_envelope(n->sequence, envelope, done, arg);
 }
 
+/* Our number among the replicas, in force or waiting to be; 0: we are none. */
+static uint32_t own_number(struct node *n)
+{
+    struct mb_membership members[2];
+    size_t count = node_configs(n, members, NULL);
+    for (size_t i = 0; i < count; i++) {
+        const struct mb_replica *own = mb_membership_find(&members[i], &n->key.public_key);
+        if (own != NULL)
+            return (uint32_t)own->number;
+    }
+    return 0;
+}
+
 static int start_ledger(struct node *n, struct mb_error *error)
 {
     mb_work_threads(n->loop, (unsigned)mb_config_int(n->config, "daemon", "worker_threads"));
     int rc = read_key(n, error);
-    if (rc == 0)
-        rc = node_recover(n, error);
     if (rc != 0)
         return rc;
+    n->links = links_new(n);
+    n->checkpoints = checkpoints_new(n);
+    rc = node_recover(n, error);
+    if (rc != 0)
+        return rc;
+    n->number = own_number(n);
     n->services = (struct mb_services){.loop = n->loop,
                                        .ledger = n->ledger,
                                        .config = n->config,
@@ -110,6 +127,8 @@ static int start_ledger(struct node *n, struct mb_error *error)
                                        .submit = submit_for_module,
                                        .self = n};
     n->sequence = sequence_new(n);
+    n->consensus = consensus_new(n);
+    n->settle = settle_new(n);
     n->snapshots = snapshots_new(n);
     n->api = api_new(n);
     return 0;
@@ -177,14 +196,19 @@ static void stop_modules(struct node *n)
 
 static void stop_all(struct node *n)
 {
+    links_free(n->links);
+    n->links = NULL;
     onions_stop(n);
-    sequence_abandon(n->sequence, false);
     mb_wal_close(n->wal);
-    sequence_abandon(n->sequence, true);
+    sequence_abandon(n->sequence);
     mb_http_server_free(n->public_http);
     mb_http_server_free(n->operator_http);
     stop_modules(n);
+    consensus_free(n->consensus);
     sequence_free(n->sequence);
+    settle_free(n->settle);
+    checkpoints_free(n->checkpoints);
+    node_recovered(n);
     api_free(n->api);
     mb_loop_free(n->loop);
     snapshots_free(n->snapshots);
@@ -200,9 +224,13 @@ static int start_all(struct node *n, struct mb_error *error)
     if (rc == 0)
         rc = start_modules(n, error);
     if (rc == 0)
+        rc = node_start_consensus(n, error);
+    if (rc == 0)
         rc = start_sockets(n, error);
     if (rc == 0)
         rc = onions_start(n, error);
+    if (rc == 0 && n->number != 0)
+        rc = links_start(n->links, n->incarnation, error);
     return rc;
 }
 
@@ -249,6 +277,7 @@ static void begin_stop(struct node *n)
             n->modules.modules[i]->drain(n->running[i].self, part_drained, &s);
     mb_http_server_drain(n->public_http, DRAIN_MS - 500, part_drained, &s);
     mb_http_server_drain(n->operator_http, DRAIN_MS - 500, part_drained, &s);
+    consensus_stop(n->consensus);
     sequence_drain(n->sequence, part_drained, &s);
 }
 

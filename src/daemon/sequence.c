@@ -1,37 +1,38 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * submit → chosen → applied. With one replica a slot is chosen when its value is durable in the
- * log. One batch is at the disk at a time; what arrives meanwhile becomes the next one, so that a
- * batch grows with the load and nobody waits when there is none.
+ * submit → chosen → applied. A command that has passed the door waits here until a block has it,
+ * whoever proposed that: the leader makes values of what waits, a follower forwards it to the
+ * leader, and again to the next one, for a command counts once however often it comes.
  */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "daemon/node.h"
+#include "daemon/consensus.h"
 #include "ledger/message.h"
 
 #define QUEUE_BYTES_MAX (32u << 20)
 #define TICK_MS         1000
 #define EMPTY_AFTER_S   5   /* after a block that is no checkpoint slot (Clarification 5) */
 #define LAG_S           600 /* ledger time behind our clock (Clarification 2) */
-#define SETTLE_MS       5000
-#define CHANGES_KEPT_S  604800 /* GET /v1/module?since= reaches back so far (Clarification 16) */
-#define FORGET_MOST     1000   /* slots looked at in one turn */
-#define COMMIT_BLOCKS   256
-#define COMMIT_MS       200
+#define STALE_S         120 /* a leader whose ledger time lags so far with work due is suspected */
+#define TABLE           4096
 
+enum stage {
+    QUEUED,    /* for us to propose, or to forward once there is a leader */
+    FORWARDED, /* the leader has it, or it was lost on the way */
+    PROPOSED,  /* in a value of ours; the batch owns checked */
+    WAITING,   /* the same command came again: the first one is on its way */
+};
 struct submission {
+    struct mb_hash id;
+    enum stage stage;
     struct mb_checked *checked;
     sequence_done *done;
     void *arg;
-    struct submission *next;
-};
-struct batch {
-    struct sequence *sequence;
-    struct mb_buf value;
-    struct submission **submissions;
-    size_t count;
+    int64_t forwarded_ms, since_ms;
+    struct submission *next;  /* in the queue */
+    struct submission *chain; /* in the table */
 };
 struct checking {
     struct sequence *sequence;
@@ -40,31 +41,20 @@ struct checking {
     sequence_done *done;
     void *arg;
 };
-struct settling {
-    struct sequence *sequence;
-    uint64_t slot;
-    char *store_path;
-    struct mb_error error;
-    int rc;
-};
 struct sequence {
     struct node *node;
-    struct submission *head, **tail;
-    size_t queued, queued_bytes, checking;
-    bool proposing; /* a batch is at the disk: */
-    struct batch *at_disk;
-    struct mb_timer *tick, *settle, *commit;
-    struct settling *settling;
-    uint64_t settled_slot;
-    int64_t last_empty_ms;
+    struct submission *head, **tail; /* QUEUED */
+    struct submission *table[TABLE];
+    size_t queued, queued_bytes, pending, checking;
+    uint32_t leader;
+    bool empty_due; /* a block without commands */
+    struct mb_timer *tick;
     uint64_t blocks, commands, refused;
     void (*drained)(void *arg);
     void *drained_arg;
 };
 
 static void on_tick(void *arg);
-static void on_settle(void *arg);
-static void on_commit(void *arg);
 
 struct sequence *sequence_new(struct node *n)
 {
@@ -72,239 +62,8 @@ struct sequence *sequence_new(struct node *n)
     s->node = n;
     s->tail = &s->head;
     s->tick = mb_timer_new(n->loop, on_tick, s);
-    s->settle = mb_timer_new(n->loop, on_settle, s);
-    s->commit = mb_timer_new(n->loop, on_commit, s);
     mb_timer_set(s->tick, TICK_MS);
-    mb_timer_set(s->settle, SETTLE_MS);
     return s;
-}
-
-static void refuse(sequence_done *done, void *arg, const struct mb_checked *checked,
-                   const struct mb_error *error)
-{
-    struct mb_submitted result = {.slot = 0, .ok = false, .error = error};
-    mb_hash_hex(&checked->id, result.id);
-    done(arg, &result);
-}
-
-static void check_drained(struct sequence *s)
-{
-    if (s->drained == NULL || s->queued > 0 || s->proposing || s->checking > 0)
-        return;
-    void (*drained)(void *arg) = s->drained;
-    s->drained = NULL;
-    drained(s->drained_arg);
-}
-
-int node_checkpoint(struct node *n, uint64_t at_most, struct mb_checkpoint *out,
-                    struct mb_error *error)
-{
-    uint64_t slot;
-    struct mb_buf record = {0};
-    int rc = mb_archive_checkpoint_before(n->archive, at_most, &slot);
-    if (rc == 1)
-        rc = mb_archive_read(n->archive, MB_ARCHIVE_CHECKPOINT, slot, &record, error);
-    if (rc == 1) {
-        rc = mb_checkpoint_decode(out, mb_buf_bytes(&record), error);
-        rc = rc == 0 ? 1 : rc;
-    }
-    mb_buf_clear(&record);
-    return rc;
-}
-
-/* With one replica our own signature is the majority. */
-static int sign_checkpoint(struct node *n, const struct mb_block *block, uint64_t slot,
-                           struct mb_error *error)
-{
-    struct mb_signature own = {.key = n->key.public_key};
-    struct mb_checkpoint checkpoint = {.header = block->header, .signatures = &own, .count = 1};
-    struct mb_buf record = {0};
-    mb_sshsig_sign(&n->key, MB_NAMESPACE_CHECKPOINT, mb_buf_bytes(&block->header), &own.signature);
-    mb_checkpoint_encode(&checkpoint, &record);
-    int rc =
-        mb_archive_append(n->archive, MB_ARCHIVE_CHECKPOINT, slot, mb_buf_bytes(&record), error);
-    mb_buf_clear(&own.signature);
-    mb_buf_clear(&record);
-    return rc;
-}
-
-static int archive_block(struct node *n, const struct mb_outcome *o,
-                         const struct mb_block *archived, struct mb_error *error)
-{
-    uint64_t slot = o->applied.slot;
-    struct mb_buf record = {0};
-    int rc = 0;
-    if (archived == NULL) {
-        mb_block_encode(&o->block, &record);
-        rc = mb_archive_append(n->archive, MB_ARCHIVE_BLOCK, slot, mb_buf_bytes(&record), error);
-    } else if (!mb_bytes_equal(mb_buf_bytes(&archived->header), mb_buf_bytes(&o->block.header))) {
-        rc = mb_fail(error, MB_ECORRUPT, "archive.differs",
-                     "slot %" PRIu64 ": replaying it gives another header than the archive has: "
-                     "was a module changed without a new version? Put the old one back",
-                     slot);
-    }
-    mb_buf_clear(&record);
-    uint64_t newest = 0;
-    if (rc == 0 && o->applied.checkpoint &&
-        !(mb_archive_checkpoint_before(n->archive, slot, &newest) == 1 && newest == slot))
-        rc = sign_checkpoint(n, &o->block, slot, error);
-    return rc;
-}
-
-static int index_commands(struct node *n, const struct mb_outcome *o)
-{
-    for (size_t i = 0; i < o->applied.count; i++) {
-        struct mb_hash id;
-        if (mb_hash_from_hex(&id, o->applied.commands[i].id) != 0)
-            continue; /* an internal command */
-        int rc = mb_store_command_add(n->store, &id, o->applied.slot, (uint32_t)i);
-        if (rc != 0)
-            return rc;
-    }
-    return 0;
-}
-
-static struct mb_checked **check_all(const struct mb_value *value)
-{
-    struct mb_checked **all = mb_calloc(value->count + 1, sizeof *all);
-    for (size_t i = 0; i < value->count; i++) {
-        struct mb_envelope e = {0};
-        mb_buf_add_bytes(&e.text, value->texts[i]);
-        mb_buf_add_bytes(&e.signature, value->signatures[i]);
-        all[i] = mb_checked_new(&e);
-    }
-    return all;
-}
-
-int node_commit(struct node *n, struct mb_error *error)
-{
-    if (n->uncommitted == 0)
-        return 0;
-    n->uncommitted = 0;
-    MB_FAULT("store.commit");
-    return mb_store_commit(n->store, error);
-}
-
-/* Log first (the caller did), then state and archive, then commit: the archive is written before
- * the store commits, so that a killed daemon never has a store that is ahead of its archive. */
-int node_apply(struct node *n, struct mb_bytes bytes, struct mb_checked *const *checked,
-               const struct mb_block *archived, struct mb_outcome **out, struct mb_error *error)
-{
-    struct mb_value value;
-    struct mb_checked **own = NULL;
-    struct mb_outcome *o = NULL;
-    size_t replica_count;
-    const struct mb_replica *replicas = mb_ledger_replicas(n->ledger, &replica_count);
-    struct mb_public_key keys[9];
-    for (size_t i = 0; i < replica_count; i++)
-        keys[i] = replicas[i].key;
-
-    int rc = mb_value_decode(&value, bytes, error);
-    if (rc != 0)
-        return rc;
-    if (checked == NULL) {
-        rc = mb_value_verify(&value, &mb_ledger_genesis(n->ledger)->org,
-                             mb_ledger_tip(n->ledger)->header.slot + 1, keys, replica_count, error);
-        checked = own = check_all(&value);
-    }
-    if (rc == 0 && n->uncommitted == 0)
-        rc = mb_store_begin(n->store, error);
-    if (rc == 0) {
-        rc = mb_ledger_apply(n->ledger, bytes, &value, checked, &o, error);
-        MB_FAULT("ledger.applied");
-        if (rc == 0)
-            rc = archive_block(n, o, archived, error);
-        MB_FAULT("archive.appended");
-        if (rc == 0 && index_commands(n, o) != 0)
-            rc = mb_fail(error, MB_EIO, "store.io", "the store's index cannot be written");
-        if (rc == 0 && o->applied.checkpoint)
-            rc = mb_store_mark_checkpoint(n->store, o->applied.slot, error);
-        n->uncommitted++;
-        if (rc != 0) {
-            mb_store_rollback(n->store);
-            n->uncommitted = 0;
-        } else if (n->uncommitted == COMMIT_BLOCKS) {
-            rc = node_commit(n, error);
-        }
-    }
-    for (size_t i = 0; own != NULL && i < value.count; i++)
-        mb_checked_free(own[i]);
-    free(own);
-    mb_value_clear(&value);
-    if (rc != 0) {
-        mb_outcome_free(o);
-        o = NULL;
-    }
-    *out = o;
-    return rc;
-}
-
-static void answer(struct sequence *s, const struct batch *b, const struct mb_outcome *o)
-{
-    for (size_t i = 0; i < b->count; i++) {
-        struct submission *sub = b->submissions[i];
-        uint32_t index = mb_outcome_index(o, i);
-        const struct mb_executed *e = &o->applied.commands[index];
-        struct mb_submitted result = {
-            .slot = o->applied.slot, .index = index, .ok = e->ok, .outcome = e->outcome};
-        struct mb_error error = {0};
-        mb_hash_hex(&sub->checked->id, result.id);
-        if (!e->ok) {
-            struct mb_buf text = {0};
-            const json_t *args = json_object_get(e->outcome, "args");
-            mb_buf_reset(&text);
-            mb_snprintf(error.code, sizeof error.code, "%s",
-                        mb_json_get_text(e->outcome, "code", ""));
-            mb_json_canonical(&text, args, NULL);
-            mb_snprintf(error.args, sizeof error.args, "%s", mb_buf_text(&text));
-            mb_message_fill(&error, s->node->modules.logics, s->node->modules.count);
-            mb_buf_clear(&text);
-            result.error = &error;
-        }
-        sub->done(sub->arg, &result);
-    }
-}
-
-static void batch_free(struct batch *b)
-{
-    for (size_t i = 0; i < b->count; i++) {
-        mb_checked_free(b->submissions[i]->checked);
-        free(b->submissions[i]);
-    }
-    free(b->submissions);
-    mb_buf_clear(&b->value);
-    free(b);
-}
-
-/* What was taken in and not carried out: it may be in the log, so it is not said to have failed. */
-static void refuse_stopping(struct sequence *s, struct submission *sub)
-{
-    struct mb_error error = {0};
-    mb_fail(&error, MB_EREACH, "limit.stopping", "the replica is stopping: send it again");
-    mb_message_fill(&error, s->node->modules.logics, s->node->modules.count);
-    refuse(sub->done, sub->arg, sub->checked, &error);
-}
-
-void sequence_abandon(struct sequence *s, bool log_closed)
-{
-    struct submission *next;
-    if (s == NULL)
-        return;
-    for (; s->head != NULL; s->head = next) {
-        next = s->head->next;
-        refuse_stopping(s, s->head);
-        mb_checked_free(s->head->checked);
-        free(s->head);
-    }
-    s->tail = &s->head;
-    s->queued = 0;
-    s->queued_bytes = 0;
-    if (log_closed && s->at_disk != NULL) {
-        for (size_t i = 0; i < s->at_disk->count; i++)
-            refuse_stopping(s, s->at_disk->submissions[i]);
-        batch_free(s->at_disk);
-        s->at_disk = NULL;
-    }
 }
 
 void sequence_free(struct sequence *s)
@@ -312,113 +71,179 @@ void sequence_free(struct sequence *s)
     if (s == NULL)
         return;
     mb_timer_free(s->tick);
-    mb_timer_free(s->settle);
-    mb_timer_free(s->commit);
     free(s);
 }
 
-static void propose(struct sequence *s, bool even_empty);
-
-static void chosen(void *arg)
+static bool leads(const struct sequence *s)
 {
-    struct batch *b = arg;
-    struct sequence *s = b->sequence;
-    struct node *n = s->node;
-    struct mb_outcome *o;
-    struct mb_error error = {0};
-    struct mb_checked **checked = mb_calloc(b->count + 1, sizeof *checked);
-    for (size_t i = 0; i < b->count; i++)
-        checked[i] = b->submissions[i]->checked;
-    s->proposing = false;
-    s->at_disk = NULL;
-    MB_FAULT("ledger.chosen");
-    if (node_apply(n, mb_buf_bytes(&b->value), checked, NULL, &o, &error) != 0) {
-        node_fail(n, &error);
-        for (size_t i = 0; i < b->count; i++)
-            refuse_stopping(s, b->submissions[i]);
-    } else {
-        s->blocks++;
-        s->commands += b->count;
-        if (n->uncommitted == 1)
-            mb_timer_set(s->commit, COMMIT_MS);
-        /* The next batch goes to the disk while this one's effects are carried out. */
-        propose(s, false);
-        for (size_t i = 0; i < n->modules.count; i++)
-            if (n->running[i].started && n->modules.modules[i]->on_block != NULL)
-                n->modules.modules[i]->on_block(n->running[i].self, &o->applied);
-        answer(s, b, o);
-        if (o->applied.checkpoint)
-            snapshots_consider(n->snapshots);
-        mb_outcome_free(o);
-    }
-    free(checked);
-    batch_free(b);
-    check_drained(s);
+    return s->leader != 0 && s->leader == s->node->number;
 }
 
-static void propose(struct sequence *s, bool even_empty)
+/* --- The table of what has no result yet. --- */
+
+static struct submission **slot_of(struct sequence *s, const struct mb_hash *id)
 {
-    struct node *n = s->node;
-    if (s->proposing || (s->queued == 0 && !even_empty) || n->exit_status != 0)
+    return &s->table[((size_t)id->b[0] << 8 | id->b[1]) % TABLE];
+}
+
+static struct submission *find(struct sequence *s, const struct mb_hash *id)
+{
+    struct submission *sub = *slot_of(s, id);
+    while (sub != NULL && (sub->stage == WAITING || !mb_hash_equal(&sub->id, id)))
+        sub = sub->chain;
+    return sub;
+}
+
+static size_t size_of(const struct mb_checked *c)
+{
+    return c->envelope.text.len + c->envelope.signature.len;
+}
+
+static void enqueue(struct sequence *s, struct submission *sub)
+{
+    sub->stage = QUEUED;
+    sub->next = NULL;
+    *s->tail = sub;
+    s->tail = &sub->next;
+    s->queued++;
+    s->queued_bytes += size_of(sub->checked);
+}
+
+static struct submission *dequeue(struct sequence *s)
+{
+    struct submission *sub = s->head;
+    s->head = sub->next;
+    if (s->head == NULL)
+        s->tail = &s->head;
+    s->queued--;
+    s->queued_bytes -= size_of(sub->checked);
+    return sub;
+}
+
+static void unqueue(struct sequence *s, struct submission *sub)
+{
+    struct submission **at = &s->head;
+    while (*at != sub)
+        at = &(*at)->next;
+    *at = sub->next;
+    if (*at == NULL)
+        s->tail = at;
+    s->queued--;
+    s->queued_bytes -= size_of(sub->checked);
+}
+
+/* Give all submissions of this id their result, and forget them. */
+static void finish(struct sequence *s, const struct mb_hash *id, const struct mb_submitted *result)
+{
+    struct submission **at = slot_of(s, id), *done = NULL, *next;
+    while (*at != NULL) {
+        struct submission *sub = *at;
+        if (!mb_hash_equal(&sub->id, id)) {
+            at = &sub->chain;
+            continue;
+        }
+        *at = sub->chain;
+        if (sub->stage == QUEUED)
+            unqueue(s, sub);
+        sub->chain = done;
+        done = sub;
+        s->pending--;
+    }
+    for (; done != NULL; done = next) {
+        next = done->chain;
+        if (done->stage != PROPOSED)
+            mb_checked_free(done->checked);
+        done->done(done->arg, result);
+        free(done);
+    }
+}
+
+static void refuse(struct sequence *s, const struct mb_hash *id, struct mb_error *error)
+{
+    struct mb_submitted result = {.slot = 0, .ok = false, .error = error};
+    mb_message_fill(error, s->node->modules.logics, s->node->modules.count);
+    mb_hash_hex(id, result.id);
+    finish(s, id, &result);
+}
+
+void sequence_idle(struct sequence *s)
+{
+    if (s->drained == NULL || s->pending > 0 || s->checking > 0)
         return;
-    struct batch *b = mb_calloc(1, sizeof *b);
-    struct mb_checked **checked = mb_calloc(MB_VALUE_ENVELOPES_MAX, sizeof *checked);
-    size_t bytes = 0;
-    b->sequence = s;
-    b->submissions = mb_calloc(MB_VALUE_ENVELOPES_MAX, sizeof(struct submission *));
-    while (s->head != NULL && b->count < MB_VALUE_ENVELOPES_MAX) {
-        struct submission *sub = s->head;
-        size_t size = sub->checked->envelope.text.len + sub->checked->envelope.signature.len;
-        if (b->count > 0 && bytes + size + 6 > MB_VALUE_BODIES_MAX)
-            break;
-        bytes += size + 6;
-        s->head = sub->next;
-        if (s->head == NULL)
-            s->tail = &s->head;
-        s->queued--;
-        s->queued_bytes -= size;
-        checked[b->count] = sub->checked;
-        b->submissions[b->count++] = sub;
-    }
-    const struct mb_tip *tip = mb_ledger_tip(n->ledger);
-    struct mb_wal_record record = {.kind = MB_WAL_ACCEPTED, .slot = tip->header.slot + 1};
-    mb_value_encode(&b->value, &n->key, &mb_ledger_genesis(n->ledger)->org, record.slot,
-                    mb_clock_s(), checked, b->count);
-    record.payload = mb_buf_bytes(&b->value);
-    s->proposing = true;
-    s->at_disk = b;
-    MB_FAULT("ledger.proposed");
-    bool alone = b->count == 1 && s->queued == 0 && s->checking == 0;
-    mb_wal_append(n->wal, NULL, &record, 1, alone, chosen, b);
-    free(checked);
+    void (*drained)(void *arg) = s->drained;
+    s->drained = NULL;
+    drained(s->drained_arg);
 }
+
+void sequence_abandon(struct sequence *s)
+{
+    if (s == NULL)
+        return;
+    for (size_t i = 0; i < TABLE; i++)
+        while (s->table[i] != NULL) {
+            /* It may be in the log, so it is not said to have failed. */
+            struct mb_error error = {0};
+            struct mb_hash id = s->table[i]->id;
+            mb_fail(&error, MB_EREACH, "limit.stopping",
+                    "the replica is stopping: send it again");
+            refuse(s, &id, &error);
+        }
+}
+
+void sequence_drain(struct sequence *s, void (*done)(void *arg), void *arg)
+{
+    s->drained = done;
+    s->drained_arg = arg;
+    sequence_idle(s);
+}
+
+/* --- In. --- */
+
+static int admit(struct sequence *s, const struct mb_checked *checked, struct mb_error *error)
+{
+    struct node *n = s->node;
+    if (n->stopping || s->drained != NULL || n->exit_status != 0)
+        return mb_fail(error, MB_EREACH, "limit.stopping",
+                       "the replica is stopping: send it again");
+    if (s->queued_bytes + size_of(checked) > QUEUE_BYTES_MAX)
+        return mb_fail(error, MB_EREACH, "limit.busy", "too much is waiting: send it again later");
+    return mb_ledger_try(n->ledger, checked, mb_clock_s(), error);
+}
+
+static void forward_queue(struct sequence *s);
 
 void sequence_submit(struct sequence *s, struct mb_checked *checked, sequence_done *done, void *arg)
 {
     struct node *n = s->node;
     struct mb_error error = {0};
-    size_t size = checked->envelope.text.len + checked->envelope.signature.len;
-    int rc = 0;
-    if (n->stopping || s->drained != NULL || n->exit_status != 0)
-        rc = mb_fail(&error, MB_EREACH, "limit.stopping", "the replica is stopping: send it again");
-    else if (s->queued_bytes + size > QUEUE_BYTES_MAX)
-        rc = mb_fail(&error, MB_EREACH, "limit.busy", "too much is waiting: send it again later");
-    else
-        rc = mb_ledger_try(n->ledger, checked, mb_clock_s(), &error);
-    if (rc != 0) {
+    if (admit(s, checked, &error) != 0) {
+        struct mb_submitted result = {.slot = 0, .ok = false, .error = &error};
         s->refused++;
         mb_message_fill(&error, n->modules.logics, n->modules.count);
-        refuse(done, arg, checked, &error);
+        mb_hash_hex(&checked->id, result.id);
+        done(arg, &result);
         mb_checked_free(checked);
         return;
     }
-    struct submission *sub = mb_calloc(1, sizeof *sub);
-    *sub = (struct submission){.checked = checked, .done = done, .arg = arg};
-    *s->tail = sub;
-    s->tail = &sub->next;
-    s->queued++;
-    s->queued_bytes += size;
-    propose(s, false);
+    struct submission *sub = mb_calloc(1, sizeof *sub), **at = slot_of(s, &checked->id);
+    bool again = find(s, &checked->id) != NULL;
+    *sub = (struct submission){.id = checked->id,
+                               .checked = checked,
+                               .done = done,
+                               .arg = arg,
+                               .since_ms = mb_now_ms(),
+                               .chain = *at};
+    *at = sub;
+    s->pending++;
+    if (again) {
+        sub->stage = WAITING;
+        return;
+    }
+    enqueue(s, sub);
+    if (leads(s))
+        consensus_kick(n->consensus);
+    else
+        forward_queue(s);
 }
 
 static void check_work(void *arg)
@@ -430,9 +255,10 @@ static void check_work(void *arg)
 static void check_done(void *arg)
 {
     struct checking *c = arg;
-    c->sequence->checking--;
-    sequence_submit(c->sequence, c->checked, c->done, c->arg);
-    check_drained(c->sequence);
+    struct sequence *s = c->sequence;
+    s->checking--;
+    sequence_submit(s, c->checked, c->done, c->arg);
+    sequence_idle(s);
     free(c);
 }
 
@@ -443,7 +269,7 @@ void sequence_submit_envelope(struct sequence *s, struct mb_envelope *envelope, 
     *c = (struct checking){.sequence = s, .envelope = *envelope, .done = done, .arg = arg};
     *envelope = (struct mb_envelope){0};
     s->checking++;
-    if (s->checking == 1 && !s->proposing && s->queued == 0) {
+    if (s->checking == 1 && s->pending == 0) {
         check_work(c); /* nobody waits: two thread switches cost more than they save */
         check_done(c);
     } else {
@@ -451,115 +277,227 @@ void sequence_submit_envelope(struct sequence *s, struct mb_envelope *envelope, 
     }
 }
 
+bool sequence_alone(const struct sequence *s)
+{
+    return s->pending <= 1 && s->checking == 0;
+}
+
+/* --- Among replicas. --- */
+
+static void forward(struct sequence *s, struct submission *sub)
+{
+    struct mb_relay relay = {.kind = MB_RELAY_FORWARD,
+                             .part = {mb_buf_bytes(&sub->checked->envelope.text),
+                                      mb_buf_bytes(&sub->checked->envelope.signature)}};
+    sub->stage = FORWARDED;
+    sub->forwarded_ms = mb_now_ms();
+    links_send(s->node->links, s->leader, &relay);
+}
+
+static void forward_queue(struct sequence *s)
+{
+    if (s->leader == 0 || leads(s))
+        return;
+    while (s->head != NULL)
+        forward(s, dequeue(s));
+}
+
+void sequence_role(struct sequence *s)
+{
+    uint32_t leader = consensus_status(s->node->consensus).leader;
+    if (leader == s->leader)
+        return;
+    mb_log(MB_LOG_INFO, "consensus", "leader", "number=%u", leader);
+    s->leader = leader;
+    for (size_t i = 0; i < TABLE; i++)
+        for (struct submission *sub = s->table[i]; sub != NULL; sub = sub->chain)
+            if (sub->stage == FORWARDED)
+                enqueue(s, sub);
+    forward_queue(s);
+}
+
+struct relayed { /* a command that another replica forwarded to us */
+    struct node *node;
+    uint32_t from;
+};
+
+static void relayed_done(void *arg, const struct mb_submitted *result)
+{
+    struct relayed *r = arg;
+    struct mb_hash id;
+    if (result->slot == 0 && mb_hash_from_hex(&id, result->id) == 0) {
+        struct mb_relay relay = {.kind = MB_RELAY_REFUSED,
+                                 .part = {mb_bytes(id.b, sizeof id.b),
+                                          mb_bytes_of(result->error->code),
+                                          mb_bytes_of(result->error->args)}};
+        links_send(r->node->links, r->from, &relay);
+    }
+    free(r);
+}
+
+void sequence_forwarded(struct sequence *s, uint32_t from, const struct mb_relay *relay)
+{
+    struct mb_envelope e = {0};
+    struct mb_hash id = mb_sha256(relay->part[0].data, relay->part[0].len);
+    if (relay->part[0].len > MB_COMMAND_MAX || find(s, &id) != NULL)
+        return;
+    struct relayed *r = mb_calloc(1, sizeof *r);
+    *r = (struct relayed){.node = s->node, .from = from};
+    mb_buf_add_bytes(&e.text, relay->part[0]);
+    mb_buf_add_bytes(&e.signature, relay->part[1]);
+    sequence_submit_envelope(s, &e, relayed_done, r);
+}
+
+/* What the leader refused is asked for again by our own client, or told to it. */
+void sequence_refused(struct sequence *s, uint32_t from, const struct mb_relay *relay)
+{
+    struct mb_hash id;
+    struct mb_error error = {.code = ""};
+    if (from != s->leader || relay->part[0].len != sizeof id.b ||
+        relay->part[1].len >= sizeof error.code || relay->part[2].len >= sizeof error.args)
+        return;
+    memcpy(id.b, relay->part[0].data, sizeof id.b);
+    const struct submission *sub = find(s, &id);
+    if (sub == NULL || sub->stage != FORWARDED)
+        return;
+    memcpy(error.code, relay->part[1].data, relay->part[1].len);
+    memcpy(error.args, relay->part[2].data, relay->part[2].len);
+    if (strcmp(error.code, "command.repeated") == 0)
+        return; /* a block has it already, and we shall come to it */
+    refuse(s, &id, &error);
+}
+
+/* --- Out. --- */
+
+bool sequence_fill(struct sequence *s, uint64_t slot, bool must, struct mb_buf *value,
+                   struct batch **out)
+{
+    struct node *n = s->node;
+    size_t bytes = 0;
+    if (s->queued == 0 && !must && !s->empty_due)
+        return false;
+    s->empty_due = false;
+    struct batch *b = mb_calloc(1, sizeof *b);
+    b->slot = slot;
+    b->own = true;
+    size_t most = s->queued < MB_VALUE_ENVELOPES_MAX ? s->queued : MB_VALUE_ENVELOPES_MAX;
+    b->checked = mb_calloc(most + 1, sizeof(struct mb_checked *));
+    while (s->head != NULL && b->count < most) {
+        size_t size = size_of(s->head->checked) + 6;
+        if (b->count > 0 && bytes + size > MB_VALUE_BODIES_MAX)
+            break;
+        bytes += size;
+        struct submission *sub = dequeue(s);
+        sub->stage = PROPOSED;
+        b->checked[b->count++] = sub->checked;
+    }
+    mb_value_encode(value, &n->key, &mb_ledger_genesis(n->ledger)->org, slot, mb_clock_s(),
+                    b->checked, b->count);
+    *out = b;
+    return true;
+}
+
+void sequence_lost(struct sequence *s, struct batch *b)
+{
+    for (size_t i = 0; i < b->count && b->own; i++) {
+        struct submission *sub = find(s, &b->checked[i]->id);
+        if (sub == NULL || sub->stage != PROPOSED || sub->checked != b->checked[i])
+            continue;
+        b->checked[i] = NULL; /* back to the submission */
+        enqueue(s, sub);
+    }
+    batch_free(b);
+    forward_queue(s);
+}
+
+static void answer(struct sequence *s, const struct mb_hash *id, const struct mb_outcome *o,
+                   uint32_t index)
+{
+    const struct mb_executed *e = &o->applied.commands[index];
+    struct mb_submitted result = {
+        .slot = o->applied.slot, .index = index, .ok = e->ok, .outcome = e->outcome};
+    struct mb_error error = {0};
+    mb_hash_hex(id, result.id);
+    if (!e->ok) {
+        struct mb_buf text = {0};
+        const json_t *args = json_object_get(e->outcome, "args");
+        mb_buf_reset(&text);
+        mb_snprintf(error.code, sizeof error.code, "%s", mb_json_get_text(e->outcome, "code", ""));
+        mb_json_canonical(&text, args, NULL);
+        mb_snprintf(error.args, sizeof error.args, "%s", mb_buf_text(&text));
+        mb_message_fill(&error, s->node->modules.logics, s->node->modules.count);
+        mb_buf_clear(&text);
+        result.error = &error;
+    }
+    finish(s, id, &result);
+}
+
+void sequence_applied(struct sequence *s, struct mb_outcome *o)
+{
+    struct node *n = s->node;
+    s->blocks++;
+    settle_soon(n->settle);
+    for (size_t i = 0; i < n->modules.count; i++)
+        if (n->running[i].started && n->modules.modules[i]->on_block != NULL)
+            n->modules.modules[i]->on_block(n->running[i].self, &o->applied);
+    for (size_t i = 0; i < o->applied.count; i++) {
+        struct mb_hash id;
+        if (mb_hash_from_hex(&id, o->applied.commands[i].id) != 0)
+            continue; /* an internal command */
+        s->commands++;
+        if (s->pending > 0)
+            answer(s, &id, o, (uint32_t)i);
+    }
+    if (o->applied.checkpoint)
+        snapshots_consider(n->snapshots);
+}
+
+/* --- Time. --- */
+
 /* The leader's empty blocks: something is due, an epoch has passed, the newest block is no
  * checkpoint slot, or ledger time is too far behind. */
+static bool empty_due(const struct sequence *s, int64_t now)
+{
+    const struct mb_tip *tip = mb_ledger_tip(s->node->ledger);
+    return now >= tip->next_due || now >= tip->time + LAG_S ||
+           (tip->checkpoint_slot != tip->header.slot && now >= tip->time + EMPTY_AFTER_S);
+}
+
+/* What was forwarded and has not come back: once more, for it may have been lost; and a leader
+ * that lets it lie while it has time for others is followed no longer. */
+static void look_after_forwarded(struct sequence *s)
+{
+    struct mb_paxos_status status = consensus_status(s->node->consensus);
+    int64_t now = mb_now_ms();
+    bool suspect = false;
+    for (size_t i = 0; i < TABLE; i++)
+        for (struct submission *sub = s->table[i]; sub != NULL; sub = sub->chain) {
+            if (sub->stage != FORWARDED)
+                continue;
+            suspect |= now - sub->since_ms > 3 * status.election_ms;
+            if (now - sub->forwarded_ms > status.election_ms / 2)
+                forward(s, sub);
+        }
+    if (suspect)
+        consensus_suspect(s->node->consensus);
+}
+
 static void on_tick(void *arg)
 {
     struct sequence *s = arg;
-    const struct mb_tip *tip = mb_ledger_tip(s->node->ledger);
-    int64_t now = mb_clock_s();
-    bool uncovered = tip->checkpoint_slot != tip->header.slot && now >= tip->time + EMPTY_AFTER_S;
-    mb_timer_set(s->tick, TICK_MS);
-    if (s->node->stopping)
-        return;
-    if (now >= tip->next_due || uncovered || now >= tip->time + LAG_S)
-        propose(s, true);
-}
-
-/* What is committed now has a slot that others may count on; false if the node had to stop. */
-static bool commit(struct sequence *s)
-{
-    struct mb_error error = {0};
-    if (node_commit(s->node, &error) == 0)
-        return true;
-    node_fail(s->node, &error);
-    return false;
-}
-
-static void on_commit(void *arg)
-{
-    (void)commit(arg);
-}
-
-/* Forget which keys changed in blocks older than a week. */
-static void forget_changes(struct sequence *s)
-{
     struct node *n = s->node;
-    struct mb_error error = {0};
-    int64_t before = mb_ledger_tip(n->ledger)->time - CHANGES_KEPT_S;
-    uint64_t slot = mb_store_forgotten(n->store), from = slot;
-    while (slot - from < FORGET_MOST && slot < mb_ledger_tip(n->ledger)->header.slot) {
-        struct mb_block block = {0};
-        struct mb_buf record = {0};
-        struct mb_header header = {0};
-        bool old = mb_archive_read(n->archive, MB_ARCHIVE_BLOCK, slot + 1, &record, &error) == 1 &&
-                   mb_block_decode(&block, mb_buf_bytes(&record), &error) == 0 &&
-                   mb_header_decode(&header, mb_buf_bytes(&block.header), &error) == 0 &&
-                   header.time < before;
-        mb_block_clear(&block);
-        mb_buf_clear(&record);
-        if (!old)
-            break;
-        slot++;
-    }
-    if (slot == from || !commit(s))
+    int64_t now = mb_clock_s();
+    mb_timer_set(s->tick, TICK_MS);
+    if (n->stopping || n->consensus == NULL)
         return;
-    int rc = mb_store_begin(n->store, &error);
-    if (rc == 0 && (rc = mb_store_forget_deletions(n->store, slot, &error)) == 0)
-        rc = mb_store_commit(n->store, &error);
-    if (rc != 0)
-        node_fail(n, &error);
-}
-
-static void settle_work(void *arg)
-{
-    struct settling *w = arg;
-    w->rc = mb_archive_sync(w->sequence->node->archive, &w->error);
-    if (w->rc == 0)
-        w->rc = mb_store_settle(w->store_path, &w->error);
-}
-
-static void settle_done(void *arg)
-{
-    struct settling *w = arg;
-    struct sequence *s = w->sequence;
-    s->settling = NULL;
-    if (w->rc != 0) {
-        node_fail(s->node, &w->error);
-    } else {
-        s->settled_slot = w->slot;
-        mb_wal_release(s->node->wal, w->slot);
-        forget_changes(s);
+    if (leads(s)) {
+        s->empty_due = empty_due(s, now);
+        consensus_kick(n->consensus);
+    } else if (s->leader != 0) {
+        look_after_forwarded(s);
+        if (now >= mb_ledger_tip(n->ledger)->next_due + STALE_S)
+            consensus_suspect(n->consensus); /* a leader cannot freeze time */
     }
-    free(w->store_path);
-    free(w);
-    if (!s->node->stopping)
-        mb_timer_set(s->settle, SETTLE_MS);
-}
-
-/* Make archive and store durable, off the commit path; then the log may reuse its segments. */
-static void on_settle(void *arg)
-{
-    struct sequence *s = arg;
-    uint64_t slot = mb_ledger_tip(s->node->ledger)->header.slot;
-    if (slot == s->settled_slot || s->settling != NULL || s->node->stopping) {
-        mb_timer_set(s->settle, SETTLE_MS);
-        return;
-    }
-    if (!commit(s))
-        return;
-    struct settling *w = mb_calloc(1, sizeof *w);
-    *w = (struct settling){
-        .sequence = s, .slot = slot, .store_path = node_path(s->node, "store.db")};
-    s->settling = w;
-    mb_work(s->node->loop, settle_work, settle_done, w);
-}
-
-void sequence_drain(struct sequence *s, void (*done)(void *arg), void *arg)
-{
-    s->drained = done;
-    s->drained_arg = arg;
-    check_drained(s);
 }
 
 void sequence_report(struct sequence *s, struct mb_report *r)
@@ -573,7 +511,7 @@ void sequence_report(struct sequence *s, struct mb_report *r)
     mb_report_counter(r, "blocks_total", "Blocks applied since start.", s->blocks);
     mb_report_counter(r, "commands_total", "Commands ordered since start.", s->commands);
     mb_report_counter(r, "refused_total", "Commands refused at the door since start.", s->refused);
-    mb_report_gauge(r, "queued", "Commands that wait for a block.", (int64_t)s->queued);
+    mb_report_gauge(r, "queued", "Commands that wait for a block.", (int64_t)s->pending);
     r->subsystem = "wal";
     mb_report_counter(r, "batches_total", "Batches written to the log.", w.batches);
     mb_report_counter(r, "bytes_total", "Bytes written to the log.", w.bytes);

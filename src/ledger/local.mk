@@ -22,6 +22,7 @@ libmagicbiz_la_SOURCES += \
 	src/ledger/message.c src/ledger/message.h \
 	src/ledger/org.c \
 	src/ledger/org_replica.c \
+	src/ledger/relay.c src/ledger/relay.h \
 	src/ledger/run.c \
 	src/ledger/seen.c \
 	src/ledger/snapshot.c src/ledger/snapshot.h \

@@ -72,6 +72,7 @@ void deliver(struct mb_paxos *p)
         struct mb_effect *out = effect(p, MB_EFFECT_CHOSEN);
         out->slot = ++p->delivered;
         out->value = held_bytes(h);
+        out->message.hash = h->hash;
     }
 }
 

@@ -136,7 +136,8 @@ enum mb_effect_kind {
     MB_EFFECT_PERSIST, /* make durable: the promise; and value accepted for slot in it, if slot > 0
                         */
     MB_EFFECT_SEND,    /* message, once ticket is durable (0: at once), to one, or to all others */
-    MB_EFFECT_CHOSEN,  /* value is chosen for slot: apply it, then say APPLIED. In order of slots */
+    MB_EFFECT_CHOSEN,  /* value (of message.hash) is chosen for slot: apply it, then say APPLIED.
+                          In order of slots */
     MB_EFFECT_SERVE, /* send replica `to` CHOSEN messages for slots slot … upto, from the archive */
     MB_EFFECT_ROLE,    /* the role or the leader has changed: see mb_paxos_status() */
     MB_EFFECT_READ,    /* read id may be answered from the present state */

@@ -147,7 +147,7 @@ cp -a "$data/log" "$work/before/log"
 cp -a "$work/tail" "$work/before/log/tail"
 perl -e 'my ($last, $name); for my $f (@ARGV) { open F, "+<", $f; binmode F; my $n = 0;
     while (read F, my $b, 4096) { ($last, $name) = ($n, $f) if substr($b, 0, 4) ne "\0\0\0\0"; $n++; } }
-    open F, "+<", $name; seek F, $last * 4096 + 80, 0; print F "\0" x 4000;' "$work"/before/log/log-*
+    open F, "+<", $name; seek F, $last * 4096 + 120, 0; print F "\0" x 3900;' "$work"/before/log/log-*
 rm -rf "$data"
 mv "$work/before" "$data"
 t 'starts' start_daemon node "$data"

@@ -1,0 +1,680 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+#include "daemon/consensus.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SERVE_BYTES     (512u << 10) /* of values in one answer: heartbeats wait behind it */
+#define AHEAD_S         120 /* a value further ahead of our clock waits; learning does not */
+#define CHECKING_MAX    256 /* frames that are being checked; more are dropped, and come again */
+#define HELD_BYTES_MAX  (64u << 20)
+
+struct happening { /* an event, and what it borrows */
+    struct mb_event event;
+    struct mb_buf bytes;
+    struct mb_paxos_message message;
+    struct mb_paxos_config config;
+    struct happening *next;
+};
+struct held { /* a message that waits for the disk */
+    uint64_t ticket;
+    uint32_t to;
+    struct mb_buf frame;
+    struct held *next;
+};
+struct written { /* a ticket that is on its way to the disk */
+    struct consensus *consensus;
+    uint64_t ticket;
+};
+struct carried { /* a block that was applied, and whose effects are due */
+    struct mb_outcome *outcome;
+    struct batch *batch;
+    struct carried *next;
+};
+struct asking {
+    uint64_t id;
+    void (*done)(void *arg, bool ok);
+    void *arg;
+    struct asking *next;
+};
+/* A frame with values, while a worker looks at them. */
+struct check {
+    struct consensus *consensus;
+    uint32_t from;
+    struct mb_buf frame;
+    struct mb_paxos_message message;
+    struct mb_hash org;
+    struct mb_public_key keys[2 * MB_PAXOS_REPLICAS_MAX];
+    size_t key_count;
+    struct batch **batches; /* one for each of its items */
+    int64_t newest;         /* time of any of its values */
+    struct mb_error error;
+    int rc;
+    struct mb_timer *wait;
+};
+struct consensus {
+    struct node *node;
+    struct mb_paxos *core;
+    struct mb_effects effects;
+    struct mb_timer *timer;
+    int64_t began_ms;
+    uint64_t incarnation;
+    struct happening *head, **tail;
+    bool running;
+    uint64_t in_force, newest; /* versions of configurations */
+    uint64_t durable;          /* the newest ticket that is */
+    struct held *held, **held_tail;
+    size_t held_bytes, checking;
+    struct carried *carried, **carried_tail;
+    struct batch *batches[MB_PAXOS_AHEAD_MAX];
+    struct asking *asking;
+    uint64_t asked;
+    uint64_t sent_bytes, sent_frames, dropped, malformed;
+};
+
+static void run(struct consensus *c);
+
+static void on_timer(void *arg)
+{
+    struct consensus *c = arg;
+    struct happening *h = mb_calloc(1, sizeof *h);
+    h->event.kind = MB_EVENT_TICK;
+    *c->tail = h;
+    c->tail = &h->next;
+    run(c);
+}
+
+struct consensus *consensus_new(struct node *n)
+{
+    struct consensus *c = mb_calloc(1, sizeof *c);
+    struct mb_paxos_options options = {
+        .self = n->number,
+        .election_floor_ms = mb_config_int(n->config, "consensus", "election_ms"),
+        .rebuild_ms = mb_config_int(n->config, "consensus", "rebuild_ms"),
+        .heartbeat_min_ms = mb_config_int(n->config, "consensus", "heartbeat_ms"),
+        .round_trip_ms = mb_config_int(n->config, "consensus", "round_trip_ms"),
+        .flight_bytes = MB_VALUE_BODIES_MAX,
+    };
+    c->node = n;
+    c->core = mb_paxos_new(&options);
+    c->timer = mb_timer_new(n->loop, on_timer, c);
+    c->began_ms = mb_now_ms() - 1; /* what others see of it does not tell how long the machine runs */
+    c->tail = &c->head;
+    c->held_tail = &c->held;
+    c->carried_tail = &c->carried;
+    return c;
+}
+
+void batch_free(struct batch *b)
+{
+    if (b == NULL)
+        return;
+    for (size_t i = 0; i < b->count; i++)
+        mb_checked_free(b->checked[i]);
+    free(b->checked);
+    free(b);
+}
+
+static void happening_free(struct happening *h)
+{
+    mb_paxos_message_clear(&h->message);
+    mb_buf_clear(&h->bytes);
+    free(h);
+}
+
+void consensus_free(struct consensus *c)
+{
+    if (c == NULL)
+        return;
+    while (c->head != NULL) {
+        struct happening *h = c->head;
+        c->head = h->next;
+        happening_free(h);
+    }
+    while (c->held != NULL) {
+        struct held *h = c->held;
+        c->held = h->next;
+        mb_buf_clear(&h->frame);
+        free(h);
+    }
+    while (c->asking != NULL) {
+        struct asking *a = c->asking;
+        c->asking = a->next;
+        free(a);
+    }
+    while (c->carried != NULL) {
+        struct carried *k = c->carried;
+        c->carried = k->next;
+        mb_outcome_free(k->outcome);
+        batch_free(k->batch);
+        free(k);
+    }
+    for (size_t i = 0; i < MB_PAXOS_AHEAD_MAX; i++)
+        batch_free(c->batches[i]);
+    mb_timer_free(c->timer);
+    mb_effects_clear(&c->effects);
+    mb_paxos_free(c->core);
+    free(c);
+}
+
+int64_t consensus_now(const struct consensus *c)
+{
+    return mb_now_ms() - c->began_ms;
+}
+
+/* --- What the log keeps. --- */
+
+struct mb_wal_stamp consensus_stamp(const struct mb_ballot *promised, uint64_t incarnation)
+{
+    struct mb_wal_stamp stamp = {{0}};
+    struct mb_buf b = {0};
+    mb_buf_add_u64(&b, promised->round);
+    mb_buf_add_u32(&b, promised->replica);
+    mb_buf_add_u64(&b, promised->incarnation);
+    mb_buf_add_u64(&b, incarnation);
+    memcpy(stamp.bytes, b.data, b.len);
+    mb_buf_clear(&b);
+    return stamp;
+}
+
+void consensus_unstamp(const struct mb_wal_stamp *stamp, struct mb_ballot *promised,
+                       uint64_t *incarnation)
+{
+    struct mb_cursor c = mb_cursor(mb_bytes(stamp->bytes, sizeof stamp->bytes));
+    promised->round = mb_cursor_u64(&c);
+    promised->replica = mb_cursor_u32(&c);
+    promised->incarnation = mb_cursor_u64(&c);
+    *incarnation = mb_cursor_u64(&c);
+}
+
+bool consensus_unlog(struct mb_bytes payload, struct mb_paxos_item *item)
+{
+    struct mb_cursor c = mb_cursor(payload);
+    item->ballot.round = mb_cursor_u64(&c);
+    item->ballot.replica = mb_cursor_u32(&c);
+    item->ballot.incarnation = mb_cursor_u64(&c);
+    item->value = mb_cursor_take(&c, mb_cursor_left(&c));
+    return mb_cursor_done(&c);
+}
+
+/* --- Effects. --- */
+
+static struct happening *happen(struct consensus *c, enum mb_event_kind kind)
+{
+    struct happening *h = mb_calloc(1, sizeof *h);
+    h->event.kind = kind;
+    *c->tail = h;
+    c->tail = &h->next;
+    return h;
+}
+
+static void transmit(struct consensus *c, uint32_t to, struct mb_bytes frame)
+{
+    c->sent_frames++;
+    c->sent_bytes += frame.len;
+    links_send(c->node->links, to, &(struct mb_relay){.kind = MB_RELAY_PAXOS, .part = {frame}});
+}
+
+static void on_durable(void *arg)
+{
+    struct written *w = arg;
+    struct consensus *c = w->consensus;
+    c->durable = w->ticket;
+    free(w);
+    while (c->held != NULL && c->held->ticket <= c->durable) {
+        struct held *h = c->held;
+        c->held = h->next;
+        if (c->held == NULL)
+            c->held_tail = &c->held;
+        c->held_bytes -= h->frame.len;
+        transmit(c, h->to, mb_buf_bytes(&h->frame));
+        mb_buf_clear(&h->frame);
+        free(h);
+    }
+    happen(c, MB_EVENT_PERSISTED)->event.ticket = c->durable;
+    run(c);
+}
+
+static void do_persist(struct consensus *c, const struct mb_effect *e)
+{
+    struct written *w = mb_calloc(1, sizeof *w);
+    struct mb_wal_stamp stamp = consensus_stamp(&e->promised, c->incarnation);
+    struct mb_wal_record record = {.kind = MB_WAL_ACCEPTED, .slot = e->slot};
+    struct mb_buf payload = {0};
+    *w = (struct written){.consensus = c, .ticket = e->ticket};
+    if (e->slot != 0) {
+        mb_buf_add(&payload, stamp.bytes, 20); /* the ballot is what was promised */
+        mb_buf_add_bytes(&payload, e->value);
+        record.payload = mb_buf_bytes(&payload);
+        MB_FAULT("ledger.proposed");
+    }
+    mb_wal_append(c->node->wal, &stamp, &record, e->slot != 0, sequence_alone(c->node->sequence),
+                  on_durable, w);
+    mb_buf_clear(&payload);
+}
+
+static void do_send(struct consensus *c, const struct mb_effect *e)
+{
+    struct mb_buf frame = {0};
+    if (links_count(c->node->links) == 0)
+        return;
+    mb_paxos_encode(&e->message, &frame);
+    if (e->ticket <= c->durable) {
+        transmit(c, e->to, mb_buf_bytes(&frame));
+        mb_buf_clear(&frame);
+    } else if (c->held_bytes + frame.len > HELD_BYTES_MAX) {
+        c->dropped++;
+        mb_buf_clear(&frame);
+    } else {
+        struct held *h = mb_calloc(1, sizeof *h);
+        *h = (struct held){.ticket = e->ticket, .to = e->to, .frame = frame};
+        c->held_bytes += frame.len;
+        *c->held_tail = h;
+        c->held_tail = &h->next;
+    }
+}
+
+/* Values from the archive, as many as one frame should hold. */
+static void do_serve(struct consensus *c, const struct mb_effect *e)
+{
+    struct mb_paxos_item *items = mb_calloc(MB_PAXOS_AHEAD_MAX, sizeof *items);
+    struct mb_block *blocks = mb_calloc(MB_PAXOS_AHEAD_MAX, sizeof *blocks);
+    struct mb_paxos_message m = {
+        .kind = MB_PAXOS_CHOSEN, .items = items, .tip = mb_ledger_tip(c->node->ledger)->header.slot};
+    struct mb_buf frame = {0};
+    struct mb_error error = {0};
+    size_t bytes = 0;
+    for (uint64_t s = e->slot;
+         s <= e->upto && m.count < MB_PAXOS_AHEAD_MAX && bytes < SERVE_BYTES; s++) {
+        if (node_read_block(c->node, s, &blocks[m.count], &error) != 0) {
+            mb_log(MB_LOG_WARN, "consensus", "not_served", "slot=%" PRIu64 " code=%s", s,
+                   error.code);
+            break;
+        }
+        items[m.count].slot = s;
+        items[m.count].value = mb_buf_bytes(&blocks[m.count].value);
+        bytes += items[m.count++].value.len;
+    }
+    if (m.count > 0) {
+        mb_paxos_encode(&m, &frame);
+        transmit(c, e->to, mb_buf_bytes(&frame));
+    }
+    for (size_t i = 0; i < m.count; i++)
+        mb_block_clear(&blocks[i]);
+    mb_buf_clear(&frame);
+    free(blocks);
+    free(items);
+}
+
+static struct batch *take_batch(struct consensus *c, uint64_t slot)
+{
+    struct batch **at = &c->batches[slot % MB_PAXOS_AHEAD_MAX], *b = *at;
+    if (b == NULL || b->slot != slot)
+        return NULL;
+    *at = NULL;
+    return b;
+}
+
+static void keep_batch(struct consensus *c, struct batch *b)
+{
+    struct batch **at = &c->batches[b->slot % MB_PAXOS_AHEAD_MAX];
+    if (*at != NULL && (*at)->own) { /* our submissions stay until the slot is decided */
+        batch_free(b);
+        return;
+    }
+    batch_free(*at);
+    *at = b;
+}
+
+/* Whom we speak to follows the state at once; true if a configuration was decided, which is *out. */
+static bool members_changed(struct consensus *c, struct mb_paxos_config *out)
+{
+    struct mb_membership members[2];
+    struct mb_paxos_config configs[2];
+    size_t count = node_configs(c->node, members, configs);
+    uint64_t in_force = configs[0].version, newest = configs[count - 1].version;
+    bool decided = newest > c->newest;
+    if (in_force != c->in_force || decided)
+        links_update(c->node->links, members, count);
+    c->in_force = in_force;
+    c->newest = newest;
+    *out = configs[count - 1];
+    return decided;
+}
+
+static void do_chosen(struct consensus *c, const struct mb_effect *e)
+{
+    struct node *n = c->node;
+    struct mb_error error = {0};
+    struct mb_outcome *o = NULL;
+    struct batch *b = take_batch(c, e->slot);
+    MB_FAULT("ledger.chosen");
+    if (b != NULL && !mb_hash_equal(&b->hash, &e->message.hash)) {
+        sequence_lost(n->sequence, b); /* another value was chosen for our slot */
+        b = NULL;
+    }
+    if (n->exit_status != 0 ||
+        node_apply(n, e->value, b == NULL ? NULL : b->checked, NULL, &o, &error) != 0) {
+        if (n->exit_status == 0)
+            node_fail(n, &error);
+        batch_free(b);
+        return;
+    }
+    struct carried *k = mb_calloc(1, sizeof *k);
+    *k = (struct carried){.outcome = o, .batch = b};
+    *c->carried_tail = k;
+    c->carried_tail = &k->next;
+    struct happening *h = happen(c, MB_EVENT_APPLIED);
+    h->event.slot = e->slot;
+    if (members_changed(c, &h->config))
+        h->event.config = &h->config;
+}
+
+static void do_read(struct consensus *c, uint64_t id, bool ok)
+{
+    for (struct asking **at = &c->asking; *at != NULL; at = &(*at)->next) {
+        struct asking *a = *at;
+        if (a->id != id)
+            continue;
+        *at = a->next;
+        a->done(a->arg, ok);
+        free(a);
+        return;
+    }
+}
+
+static void carry_out(struct consensus *c)
+{
+    for (size_t i = 0; i < c->effects.count; i++) {
+        const struct mb_effect *e = &c->effects.of[i];
+        switch (e->kind) {
+        case MB_EFFECT_PERSIST: do_persist(c, e); break;
+        case MB_EFFECT_SEND: do_send(c, e); break;
+        case MB_EFFECT_CHOSEN: do_chosen(c, e); break;
+        case MB_EFFECT_SERVE: do_serve(c, e); break;
+        case MB_EFFECT_ROLE: sequence_role(c->node->sequence); break;
+        case MB_EFFECT_READ: do_read(c, e->id, true); break;
+        case MB_EFFECT_NO_READ: do_read(c, e->id, false); break;
+        }
+    }
+}
+
+/* --- Events. --- */
+
+static bool propose(struct consensus *c)
+{
+    bool must;
+    uint64_t slot = mb_paxos_wants(c->core, &must);
+    struct batch *b = NULL;
+    if (slot == 0 || c->node->exit_status != 0)
+        return false;
+    struct happening *h = mb_calloc(1, sizeof *h);
+    if (!sequence_fill(c->node->sequence, slot, must, &h->bytes, &b)) {
+        free(h);
+        return false;
+    }
+    b->hash = mb_sha256(h->bytes.data, h->bytes.len);
+    keep_batch(c, b);
+    h->event.kind = MB_EVENT_SUBMIT;
+    h->event.slot = slot;
+    h->event.value = mb_buf_bytes(&h->bytes);
+    *c->tail = h;
+    c->tail = &h->next;
+    return true;
+}
+
+/* One event after another, and what follows from each, until nothing is left: what the core is
+ * told while its effects are carried out waits its turn. The disk gets the next batch before the
+ * effects of the last blocks are carried out. */
+static void run(struct consensus *c)
+{
+    if (c->running)
+        return;
+    c->running = true;
+    for (;;) {
+        if (c->head == NULL && !propose(c)) {
+            struct carried *k = c->carried;
+            if (k == NULL)
+                break;
+            c->carried = k->next;
+            if (c->carried == NULL)
+                c->carried_tail = &c->carried;
+            sequence_applied(c->node->sequence, k->outcome);
+            mb_outcome_free(k->outcome);
+            batch_free(k->batch);
+            free(k);
+            continue;
+        }
+        struct happening *h = c->head;
+        c->head = h->next;
+        if (c->head == NULL)
+            c->tail = &c->head;
+        h->event.now_ms = consensus_now(c);
+        mb_random(&h->event.random, sizeof h->event.random);
+        mb_paxos_step(c->core, &h->event, &c->effects);
+        carry_out(c);
+        happening_free(h);
+    }
+    c->running = false;
+    int64_t at = c->effects.timer_at_ms, now = consensus_now(c);
+    if (at != INT64_MAX)
+        mb_timer_set(c->timer, at > now ? at - now : 0);
+    else
+        mb_timer_cancel(c->timer);
+    sequence_idle(c->node->sequence);
+}
+
+void consensus_start(struct consensus *c, const struct consensus_start *start)
+{
+    struct mb_membership members[2];
+    struct mb_paxos_config configs[2];
+    size_t count = node_configs(c->node, members, configs);
+    struct mb_paxos_start s = {
+        .promised = start->promised,
+        .incarnation = start->incarnation,
+        .applied = mb_ledger_tip(c->node->ledger)->header.slot,
+        .faulty_to = start->faulty_to,
+        .configs = configs,
+        .config_count = count,
+        .accepted = start->accepted,
+        .accepted_count = start->accepted_count,
+    };
+    c->incarnation = start->incarnation;
+    c->in_force = configs[0].version;
+    c->newest = configs[count - 1].version;
+    links_update(c->node->links, members, count);
+    struct happening *h = happen(c, MB_EVENT_START);
+    h->event.start = &s;
+    run(c);
+}
+
+void consensus_kick(struct consensus *c)
+{
+    run(c);
+}
+
+void consensus_suspect(struct consensus *c)
+{
+    happen(c, MB_EVENT_SUSPECT);
+    run(c);
+}
+
+void consensus_stop(struct consensus *c)
+{
+    happen(c, MB_EVENT_STOP);
+    run(c);
+}
+
+void consensus_read(struct consensus *c, void (*done)(void *arg, bool ok), void *arg)
+{
+    struct asking *a = mb_calloc(1, sizeof *a);
+    *a = (struct asking){.id = ++c->asked, .done = done, .arg = arg, .next = c->asking};
+    c->asking = a;
+    happen(c, MB_EVENT_READ)->event.id = a->id;
+    run(c);
+}
+
+struct mb_paxos_status consensus_status(const struct consensus *c)
+{
+    return mb_paxos_status(c->core);
+}
+
+/* --- What others send. --- */
+
+static void pass_on(struct consensus *c, struct mb_buf *frame, struct mb_paxos_message *m,
+                    uint32_t from)
+{
+    struct happening *h = happen(c, MB_EVENT_RECEIVE);
+    h->bytes = *frame;
+    h->message = *m;
+    h->event.from = from;
+    h->event.message = &h->message;
+    *frame = (struct mb_buf){0};
+    *m = (struct mb_paxos_message){0};
+    run(c);
+}
+
+static void check_free(struct check *k)
+{
+    for (size_t i = 0; k->batches != NULL && i < k->message.count; i++)
+        batch_free(k->batches[i]);
+    free(k->batches);
+    mb_paxos_message_clear(&k->message);
+    mb_buf_clear(&k->frame);
+    mb_timer_free(k->wait);
+    free(k);
+}
+
+static void check_work(void *arg)
+{
+    struct check *k = arg;
+    for (size_t i = 0; i < k->message.count && k->rc == 0; i++) {
+        const struct mb_paxos_item *item = &k->message.items[i];
+        struct mb_value v;
+        k->rc = mb_value_decode(&v, item->value, &k->error);
+        if (k->rc != 0)
+            return;
+        k->rc = mb_value_verify(&v, &k->org, item->slot, k->keys, k->key_count, &k->error);
+        if (k->rc == 0) {
+            struct batch *b = mb_calloc(1, sizeof *b);
+            *b = (struct batch){.slot = item->slot,
+                                .hash = mb_sha256(item->value.data, item->value.len),
+                                .checked = node_check_all(&v),
+                                .count = v.count};
+            k->batches[i] = b;
+            k->newest = v.time > k->newest ? v.time : k->newest;
+        }
+        mb_value_clear(&v);
+    }
+}
+
+static void check_pass(void *arg)
+{
+    struct check *k = arg;
+    struct consensus *c = k->consensus;
+    uint64_t applied = mb_ledger_tip(c->node->ledger)->header.slot;
+    c->checking--;
+    for (size_t i = 0; i < k->message.count; i++) {
+        struct batch *b = k->batches[i];
+        k->batches[i] = NULL;
+        if (b->slot > applied && b->slot <= applied + MB_PAXOS_AHEAD_MAX)
+            keep_batch(c, b);
+        else
+            batch_free(b);
+    }
+    pass_on(c, &k->frame, &k->message, k->from);
+    check_free(k);
+}
+
+static void check_done(void *arg)
+{
+    struct check *k = arg;
+    struct consensus *c = k->consensus;
+    int64_t ahead = k->newest - AHEAD_S - mb_clock_s();
+    if (k->rc != 0) {
+        c->malformed++;
+        c->checking--;
+        mb_log(MB_LOG_WARN, "consensus", "malformed", "replica=%u code=%s", k->from, k->error.code);
+        check_free(k);
+    } else if (k->message.kind == MB_PAXOS_ACCEPT && ahead > 0) {
+        /* Delayed, not refused: a leader whose clock is ahead cannot hurry ledger time. */
+        k->wait = mb_timer_new(c->node->loop, check_pass, k);
+        mb_timer_set(k->wait, ahead * 1000);
+    } else {
+        check_pass(k);
+    }
+}
+
+/* Whoever may have proposed a value for a slot that is not applied. */
+static size_t proposers(const struct consensus *c, struct mb_public_key *keys)
+{
+    struct mb_membership members[2];
+    size_t configs = node_configs(c->node, members, NULL), count = 0;
+    for (size_t i = 0; i < configs; i++)
+        count += mb_membership_keys(&members[i], keys + count);
+    return count;
+}
+
+void consensus_receive(struct consensus *c, uint32_t from, struct mb_bytes frame)
+{
+    struct mb_paxos_message m;
+    struct mb_buf copy = {0};
+    struct mb_error error = {0};
+    mb_buf_add_bytes(&copy, frame);
+    if (mb_paxos_decode(&m, mb_buf_bytes(&copy), &error) != 0) {
+        c->malformed++;
+        mb_log(MB_LOG_WARN, "consensus", "malformed", "replica=%u code=%s", from, error.code);
+        mb_buf_clear(&copy);
+        return;
+    }
+    if (m.count == 0) {
+        pass_on(c, &copy, &m, from);
+        return;
+    }
+    if (c->checking >= CHECKING_MAX) {
+        c->dropped++;
+        mb_paxos_message_clear(&m);
+        mb_buf_clear(&copy);
+        return;
+    }
+    struct check *k = mb_calloc(1, sizeof *k);
+    *k = (struct check){.consensus = c,
+                        .from = from,
+                        .frame = copy,
+                        .message = m,
+                        .org = mb_ledger_genesis(c->node->ledger)->org};
+    k->batches = mb_calloc(m.count + 1, sizeof *k->batches);
+    k->key_count = proposers(c, k->keys);
+    c->checking++;
+    mb_work(c->node->loop, check_work, check_done, k);
+}
+
+void consensus_report(struct consensus *c, struct mb_report *r)
+{
+    struct mb_paxos_status s = mb_paxos_status(c->core);
+    int64_t now = consensus_now(c);
+    r->subsystem = "consensus";
+    mb_report_gauge(r, "leader", "Number of the replica that leads; 0: not known.", s.leader);
+    mb_report_gauge(r, "ballot_round", "Round of the newest ballot promised.",
+                    (int64_t)s.promised.round);
+    mb_report_counter(r, "elections_total", "Times this replica stood for election.", s.elections);
+    mb_report_counter(r, "frames_sent_total", "Messages sent to other replicas.", c->sent_frames);
+    mb_report_counter(r, "bytes_sent_total", "Bytes of them.", c->sent_bytes);
+    mb_report_counter(r, "dropped_total", "Messages dropped because too much waited.", c->dropped);
+    mb_report_counter(r, "malformed_total", "Messages of other replicas that did not hold.",
+                      c->malformed);
+    if (s.faulty_to != 0)
+        mb_report_alarm(r, "log.faulty",
+                        "the log was damaged: this replica promises nothing until it has learnt "
+                        "slot %" PRIu64 " from the others",
+                        s.faulty_to);
+    if (s.role != MB_PAXOS_OUTSIDE && s.leader == 0)
+        mb_report_alarm(r, "consensus.no_leader",
+                        "no replica leads: fewer than a majority can reach each other");
+    for (size_t i = 0; i < s.peer_count; i++)
+        if (s.peers[i].heard_ms < 0 || now - s.peers[i].heard_ms > 3 * s.election_ms)
+            mb_report_alarm(r, "consensus.silent",
+                            "replica %u has not been heard for long: is its machine on?",
+                            s.peers[i].number);
+}
