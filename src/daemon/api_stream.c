@@ -18,6 +18,23 @@ static void blocks_gone(struct mb_request *r, void *user)
     free(user);
 }
 
+/* The key of the replica that proposed a block: one of the configuration for its slot. */
+static const struct mb_replica *proposer_of(struct node *n, uint64_t slot,
+                                            const struct mb_block *block,
+                                            struct mb_membership *config)
+{
+    struct mb_value value;
+    const struct mb_replica *found = NULL;
+    if (mb_value_decode(&value, mb_buf_bytes(&block->value), NULL) == 0 &&
+        mb_ledger_config_at(n->ledger, slot, config) == 1)
+        for (size_t i = 0; i < config->count && found == NULL; i++) {
+            struct mb_hash hash = mb_public_key_hash(&config->replicas[i].key);
+            found = mb_hash_equal(&hash, &value.proposer) ? &config->replicas[i] : NULL;
+        }
+    mb_value_clear(&value);
+    return found;
+}
+
 static json_t *block_line(struct node *n, uint64_t slot)
 {
     struct mb_block block = {0};
@@ -29,7 +46,9 @@ static json_t *block_line(struct node *n, uint64_t slot)
                              api_hex_json(mb_buf_bytes(&zero.header)));
         }
     } else if (api_read_block(n, slot, &block, NULL) == 1) {
-        json = mb_block_to_json(&block, &n->key.public_key);
+        struct mb_membership config;
+        const struct mb_replica *proposer = proposer_of(n, slot, &block, &config);
+        json = proposer == NULL ? NULL : mb_block_to_json(&block, &proposer->key);
     }
     mb_block_clear(&block);
     mb_checkpoint_clear(&zero);
