@@ -52,7 +52,7 @@ static void log_failed(void *arg, const struct mb_error *error)
     node_fail(arg, error);
 }
 
-static int open_archive_and_log(struct recovery *r, struct mb_error *error)
+static int open_archive(struct recovery *r, struct mb_error *error)
 {
     struct node *n = r->node;
     if (!exists(n, "archive"))
@@ -60,8 +60,7 @@ static int open_archive_and_log(struct recovery *r, struct mb_error *error)
                        "%s/archive is missing: put it back from a copy; without it this replica "
                        "cannot show the organisation's history",
                        n->data);
-    char *archive = node_path(n, "archive"), *log = node_path(n, "log");
-    struct mb_wal_options options = {.replay = replay, .failed = log_failed, .arg = n};
+    char *archive = node_path(n, "archive");
     int rc = mb_archive_open(&n->archive, archive, error);
     if (rc == 0) {
         rc = mb_archive_read(n->archive, MB_ARCHIVE_GENESIS, 0, &r->genesis, error);
@@ -70,9 +69,27 @@ static int open_archive_and_log(struct recovery *r, struct mb_error *error)
                                  "%s holds no genesis: put the archive back from a copy", archive)
                        : rc;
     }
-    if (rc == 0)
-        rc = mb_wal_open(&n->wal, n->loop, log, &options, error);
     free(archive);
+    return rc;
+}
+
+static bool is_alone(struct node *n)
+{
+    struct mb_membership members[2];
+    return node_configs(n, members, NULL) == 1 && members[0].count == 1;
+}
+
+/* Where there are others, what is damaged can be learnt from them, and is no reason to stop. */
+static int open_log(struct recovery *r, struct mb_error *error)
+{
+    struct node *n = r->node;
+    char *log = node_path(n, "log");
+    struct mb_wal_options options = {
+        .tolerate = !is_alone(n), .replay = replay, .failed = log_failed, .arg = n};
+    int rc = mb_wal_open(&n->wal, n->loop, log, &options, error);
+    if (rc == 0 && mb_wal_damage(n->wal)->found)
+        mb_log(MB_LOG_ERROR, "wal", "damaged", "faulty_to=%" PRIu64 " text=%s",
+               mb_wal_damage(n->wal)->faulty_to, mb_wal_damage(n->wal)->text);
     free(log);
     return rc;
 }
@@ -320,9 +337,7 @@ static int check_gap(const struct recovery *r, struct mb_error *error)
 {
     struct node *n = r->node;
     uint64_t tip = mb_ledger_tip(n->ledger)->header.slot, next = tip + 1;
-    struct mb_membership members[2];
-    size_t count = node_configs(n, members, NULL);
-    if (members[count - 1].count > 1 || members[0].count > 1)
+    if (!is_alone(n))
         return 0;
     for (size_t i = 0; i < r->accepted_count; i++) {
         uint64_t slot = r->accepted[i].slot;
@@ -340,11 +355,13 @@ int node_recover(struct node *n, struct mb_error *error)
 {
     struct recovery *r = n->recovery = mb_calloc(1, sizeof *r);
     r->node = n;
-    int rc = open_archive_and_log(r, error);
+    int rc = open_archive(r, error);
     if (rc == 0)
         rc = open_ledger(r, error);
     if (rc == 0)
         rc = catch_up(r, error);
+    if (rc == 0)
+        rc = open_log(r, error);
     if (rc == 0)
         rc = check_gap(r, error);
     return rc;
@@ -369,9 +386,10 @@ int node_start_consensus(struct node *n, struct mb_error *error)
 {
     struct recovery *r = n->recovery;
     struct mb_wal_stamp stamp = mb_wal_newest_stamp(n->wal);
-    struct consensus_start start = {.accepted = r->accepted, .accepted_count = r->accepted_count};
-    struct mb_membership members[2];
-    size_t count = node_configs(n, members, NULL);
+    const struct mb_wal_damage *damage = mb_wal_damage(n->wal);
+    struct consensus_start start = {.accepted = r->accepted,
+                                    .accepted_count = r->accepted_count,
+                                    .faulty_to = damage->found ? damage->faulty_to : 0};
     uint64_t last = 0;
     consensus_unstamp(&stamp, &start.promised, &start.incarnation);
     n->incarnation = ++start.incarnation;
@@ -382,7 +400,7 @@ int node_start_consensus(struct node *n, struct mb_error *error)
     mb_wal_append(n->wal, &stamp, NULL, 0, false, NULL, NULL);
     consensus_start(n->consensus, &start);
     node_recovered(n);
-    return members[0].count == 1 && count == 1 && n->number != 0 ? wait_alone(n, last, error) : 0;
+    return is_alone(n) && n->number != 0 ? wait_alone(n, last, error) : 0;
 }
 
 void node_recovered(struct node *n)
