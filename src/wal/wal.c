@@ -537,6 +537,8 @@ void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
         w->in_callback = true;
         (void)call_all(w);
         w->in_callback = false;
+        if (w->closed && !w->posted)
+            release(w);
     }
 }
 

@@ -343,8 +343,11 @@ static void test_close_calls_what_is_due(void **state)
 
     w = to_close = open_log();
     seen.durable = 30;
-    for (uintptr_t s = 31; s <= 60; s++)
-        append(w, s, s == 40 ? close_in_callback : on_durable, (void *)s);
+    for (uintptr_t s = 31; s <= 60; s++) {
+        struct mb_wal_record r = {.kind = (uint8_t)(1 + s % 3), .slot = s, .payload = payload_of(s)};
+        /* never alone: it must not be closed while more is appended */
+        mb_wal_append(w, NULL, &r, 1, false, s == 40 ? close_in_callback : on_durable, (void *)s);
+    }
     wait_durable(60);
     assert_int_equal(seen.durable, 60);
     mb_loop_once(loop, 0);
