@@ -1,11 +1,13 @@
 module_LTLIBRARIES += modules/vcs.la
 modules_vcs_la_SOURCES = \
 	modules/vcs/vcs.c modules/vcs/vcs_world.h \
+	modules/vcs/vcs_behind.c \
 	modules/vcs/vcs_check.c \
 	modules/vcs/vcs_fetch.c \
 	modules/vcs/vcs_git.c \
 	modules/vcs/vcs_receive.c \
-	modules/vcs/vcs_repos.c
+	modules/vcs/vcs_repos.c \
+	modules/vcs/vcs_share.c
 modules_vcs_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared
 modules_vcs_la_LIBADD = modules/vcs/libvcs.la libmagicbiz.la $(GIT2_LIBS) $(JANSSON_LIBS)
 
@@ -30,4 +32,4 @@ tests_unit_test_vcs_refs_LDADD = modules/vcs/libvcs.la $(LDADD)
 fuzz_targets += tests/fuzz/fuzz_vcs_head tests/fuzz/fuzz_vcs_policy
 tests_fuzz_fuzz_vcs_head_LDADD = modules/vcs/libvcs.la $(LDADD)
 tests_fuzz_fuzz_vcs_policy_LDADD = modules/vcs/libvcs.la $(LDADD)
-integration_tests += tests/integration/push.sh tests/integration/large.sh tests/integration/faults.sh
+integration_tests += tests/integration/push.sh tests/integration/large.sh tests/integration/faults.sh tests/integration/packs.sh

@@ -52,7 +52,8 @@ static void stop(void *self)
 {
     struct vcs *v = self;
     v->draining = true;
-    while (v->pushing > 0) { /* their children die, and the chains end; workers are waited for */
+    vcs_behind_stop(v);
+    while (v->pushing > 0 || v->sharing > 0) { /* their children die, and the chains end; workers are waited for */
         vcs_receive_kill(v);
         mb_loop_once(v->loop, 50);
     }
@@ -100,6 +101,9 @@ static void health(void *self, struct mb_report *r)
     mb_report_counter(r, "received_bytes_total", "Bytes of packs received.", v->bytes_in);
     mb_report_gauge(r, "pushing", "Pushes under way.", v->pushing);
     mb_report_gauge(r, "fetching", "Fetches under way.", v->fetching);
+    if (v->behind != NULL)
+        mb_report_alarm(r, "vcs.behind",
+                        "objects of a repository are still to come from the other replicas");
     if (v->git_missing)
         mb_report_alarm(r, "vcs.git", "git cannot be run: is it installed as " MB_GIT_PATH "?");
 }
@@ -131,6 +135,7 @@ const struct mb_module mb_module_vcs = {
     .routes = routes,
     .start = start,
     .on_block = on_block,
+    .on_ask = vcs_on_ask,
     .health = health,
     .drain = drain,
     .stop = stop,

@@ -422,6 +422,10 @@ static const struct mb_message messages[] = {
     {"vcs.busy", "too many pushes at once: push again in a minute"},
     {"vcs.quota",
      "there is no room for packs on this replica: tell its operator, push again later"},
+    {"vcs.behind",
+     "this replica still fetches objects from the others: try again in a minute, or another onion"},
+    {"vcs.replicas",
+     "only {0} of the {1} replicas that are needed could keep the pack ({2}): push again later"},
     {"vcs.proposal_unknown", "{0} has no open proposal {1}"},
     {.code = NULL},
 };

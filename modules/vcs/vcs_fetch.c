@@ -228,10 +228,16 @@ const char *vcs_request_repo(struct vcs *v, struct mb_request *r)
 {
     const char *name = mb_request_param(r, "repo");
     json_t *repo = name != NULL ? vcs_repo(mb_host_state(v->host), name) : NULL;
-    if (repo == NULL)
-        mb_reply_unknown(r);
     json_decref(repo);
-    return repo != NULL ? name : NULL;
+    if (repo == NULL) {
+        mb_reply_unknown(r);
+        return NULL;
+    }
+    if (vcs_is_behind(v, name)) {
+        refuse(r, v, MB_EREACH, "vcs.behind");
+        return NULL;
+    }
+    return name;
 }
 
 void vcs_info_refs(void *self, struct mb_request *r)

@@ -26,6 +26,10 @@ struct vcs_receive {
     struct mb_request *request; /* NULL once the client has gone */
     char *repo;
     struct vcs_head head;
+    struct mb_buf head_bytes; /* as they came, for the other replicas */
+    json_t *receipts;
+    void (*done)(void *arg, int rc, const struct mb_error *error); /* another replica's push */
+    void *done_arg;
     bool head_done, refused, answered, busy; /* busy: a check or a command is under way */
     struct mb_public_key signer;
     uint8_t pack_start[EMPTY_PACK];
@@ -45,7 +49,7 @@ static void unlink_receive(struct vcs_receive *p)
     p->v->pushing--;
 }
 
-static void receive_free(struct vcs_receive *p)
+void vcs_receive_free(struct vcs_receive *p)
 {
     unlink_receive(p);
     if (p->fd >= 0)
@@ -55,6 +59,8 @@ static void receive_free(struct vcs_receive *p)
     free(p->check.tmp);
     vcs_head_clear(&p->head);
     mb_buf_clear(&p->details);
+    mb_buf_clear(&p->head_bytes);
+    json_decref(p->receipts);
     free(p->repo);
     vcs_drain_check(p->v);
     free(p);
@@ -66,7 +72,7 @@ static void gone(struct mb_request *r, void *user)
     (void)r;
     p->request = NULL;
     if (!p->busy)
-        receive_free(p);
+        vcs_receive_free(p);
 }
 
 /* --- Answering git --- */
@@ -174,10 +180,10 @@ static void submitted(void *arg, const struct mb_submitted *s)
     }
     mb_buf_clear(&text);
     if (p->request == NULL)
-        receive_free(p);
+        vcs_receive_free(p);
 }
 
-static json_t *receipt(struct vcs_receive *p)
+json_t *vcs_receive_receipt(struct vcs_receive *p)
 {
     struct vcs *v = p->v;
     const struct mb_replica *self = mb_host_self(v->host);
@@ -201,7 +207,7 @@ static json_t *receipt(struct vcs_receive *p)
 static void submit(struct vcs_receive *p)
 {
     struct vcs_head *h = &p->head;
-    json_t *body = json_pack("{s:s, s:[o]}", "repo", p->repo, "receipts", receipt(p));
+    json_t *body = json_pack("{s:s, s:O}", "repo", p->repo, "receipts", p->receipts);
     if (p->check.pack[0] != 0)
         json_object_set_new(body, "pack", json_string(p->check.pack));
     if (h->is_signed) {
@@ -217,11 +223,32 @@ static void submit(struct vcs_receive *p)
     mb_host_submit(p->v->host, "vcs.push", body, submitted, p);
 }
 
+static void shared(void *arg, const struct mb_error *error)
+{
+    struct vcs_receive *p = arg;
+    if (error == NULL) {
+        submit(p);
+        return;
+    }
+    p->busy = false;
+    p->error = *error;
+    refuse(p);
+    if (p->request == NULL)
+        vcs_receive_free(p);
+}
+
 static void checked(void *arg, int rc, const struct mb_error *error, const char *details)
 {
     struct vcs_receive *p = arg;
+    if (p->done != NULL) {
+        p->busy = false;
+        p->done(p->done_arg, rc, error);
+        return;
+    }
     if (rc == 0) {
-        submit(p);
+        p->receipts = json_pack("[o]", vcs_receive_receipt(p));
+        vcs_share(p->v, p->repo, mb_buf_bytes(&p->head_bytes), p->check.pack, p->receipts, shared,
+                  p);
         return;
     }
     p->busy = false;
@@ -229,7 +256,7 @@ static void checked(void *arg, int rc, const struct mb_error *error, const char 
     mb_buf_add_text(&p->details, details);
     refuse(p);
     if (p->request == NULL)
-        receive_free(p);
+        vcs_receive_free(p);
 }
 
 /* --- The body --- */
@@ -349,7 +376,6 @@ static int take_pack(struct vcs_receive *p, struct mb_bytes bytes)
     if (n > 0)
         memcpy(p->pack_start + known, bytes.data, n);
     p->pack_size += (int64_t)bytes.len;
-    p->v->bytes_in += bytes.len;
     if (p->pack_size < EMPTY_PACK)
         return 0;
     if (known < EMPTY_PACK && memcmp(p->pack_start, "PACK", 4) != 0)
@@ -376,9 +402,12 @@ static size_t body_chunk(struct mb_request *r, void *user, struct mb_bytes bytes
     (void)r;
     if (p->refused)
         return bytes.len;
+    p->v->bytes_in += bytes.len;
     if (!p->head_done) {
         int rc = vcs_head_feed(&p->head, bytes, &used, &p->error);
         p->head_done = rc == 1;
+        if (rc >= 0)
+            mb_buf_add(&p->head_bytes, bytes.data, used);
         size_t count;
         vcs_head_updates(&p->head, &count);
         if (rc == 1 && count > 0)
@@ -391,6 +420,19 @@ static size_t body_chunk(struct mb_request *r, void *user, struct mb_bytes bytes
     if (used < bytes.len && take_pack(p, mb_bytes(bytes.data + used, bytes.len - used)) != 0)
         return refuse_now(p, bytes.len);
     return bytes.len;
+}
+
+static void begin_check(struct vcs_receive *p)
+{
+    p->busy = true;
+    p->check.v = p->v;
+    p->check.repo = p->repo;
+    p->check.head = &p->head;
+    p->check.signer = p->head.is_signed ? &p->signer : NULL;
+    p->check.done = checked;
+    p->check.arg = p;
+    MB_FAULT("push.received");
+    vcs_check_start(&p->check);
 }
 
 static void body_end(struct mb_request *r, void *user)
@@ -417,16 +459,59 @@ static void body_end(struct mb_request *r, void *user)
         return;
     }
     p->fd = -1;
-    p->busy = true;
-    p->check.v = p->v;
-    p->check.repo = p->repo;
-    p->check.head = &p->head;
-    p->check.signer = p->head.is_signed ? &p->signer : NULL;
-    p->check.done = checked;
-    p->check.arg = p;
-    MB_FAULT("push.received");
-    vcs_check_start(&p->check);
+    begin_check(p);
 }
+
+/* --- A push that another replica took --- */
+
+struct vcs_receive *vcs_receive_new(struct vcs *v, const char *repo)
+{
+    struct vcs_receive *p = mb_calloc(1, sizeof *p);
+    *p = (struct vcs_receive){.v = v, .next = v->receives, .repo = mb_strdup(repo), .fd = -1};
+    v->receives = p;
+    v->pushing++;
+    return p;
+}
+
+int vcs_receive_head(struct vcs_receive *p, struct mb_bytes head, struct mb_error *error)
+{
+    size_t used = 0, count;
+    int rc = vcs_head_feed(&p->head, head, &used, &p->error);
+    if (rc == 1 && used == head.len) {
+        p->head_done = true;
+        vcs_head_updates(&p->head, &count);
+        rc = count > 0 ? check_head(p) : mb_refuse(&p->error, "vcs.head", "");
+    } else if (rc >= 0) {
+        rc = mb_refuse(&p->error, "vcs.head", "");
+    }
+    *error = p->error;
+    return rc;
+}
+
+int vcs_receive_pack_bytes(struct vcs_receive *p, struct mb_bytes bytes, struct mb_error *error)
+{
+    int rc = take_pack(p, bytes);
+    *error = p->error;
+    return rc;
+}
+
+void vcs_receive_check(struct vcs_receive *p,
+                       void (*done)(void *arg, int rc, const struct mb_error *error), void *arg)
+{
+    if (p->fd >= 0)
+        close(p->fd);
+    p->fd = -1;
+    p->done = done;
+    p->done_arg = arg;
+    begin_check(p);
+}
+
+const char *vcs_receive_pack_hash(const struct vcs_receive *p)
+{
+    return p->check.pack;
+}
+
+/* --- A push from git --- */
 
 void vcs_receive_pack(void *self, struct mb_request *r)
 {
@@ -440,11 +525,8 @@ void vcs_receive_pack(void *self, struct mb_request *r)
         mb_reply_error(r, MB_EREACH, &error);
         return;
     }
-    struct vcs_receive *p = mb_calloc(1, sizeof *p);
-    *p = (struct vcs_receive){
-        .v = v, .next = v->receives, .request = r, .repo = mb_strdup(repo), .fd = -1};
-    v->receives = p;
-    v->pushing++;
+    struct vcs_receive *p = vcs_receive_new(v, repo);
+    p->request = r;
     mb_request_set_user(r, p, gone);
     mb_request_body(r, VCS_BYTES_MAX, body_chunk, body_end);
 }

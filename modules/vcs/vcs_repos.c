@@ -177,6 +177,7 @@ static int move_files(int from, const char *from_path, int to, const char *endin
     return rc;
 }
 
+/* 1: it is in place now; 0: it was not there: placed before, or never came here; negative: failed. */
 static int place_pack(struct vcs *v, const char *repo, const char *pack)
 {
     char *from_path = vcs_incoming_path(v, pack), *dir = vcs_repo_dir(v, repo);
@@ -190,10 +191,12 @@ static int place_pack(struct vcs *v, const char *repo, const char *pack)
                      move_files(from, from_path, to, ".idx") != 0 || fsync(to) != 0
                  ? -1
                  : 0;
-        if (rc == 0)
+        if (rc == 0) {
             vcs_remove_tree(from_path);
-        else
+            rc = 1;
+        } else {
             mb_log(MB_LOG_ERROR, "vcs", "cannot_place", "repo=%s errno=%d", repo, errno);
+        }
     }
     if (from >= 0)
         close(from);
@@ -349,7 +352,7 @@ static void maintained(void *arg, int status)
 static void maintain(struct vcs *v, struct vcs_open *o)
 {
     static const char *const args[] = {"repack", "-d", "-l", "-q", "--geometric=2", NULL};
-    if (v->maintenance != NULL || o->packs < JOIN_PACKS_AFTER)
+    if (v->maintenance != NULL || o->packs < JOIN_PACKS_AFTER || vcs_is_behind(v, o->name))
         return;
     struct vcs_git git = {.args = args,
                           .repo = o->name,
@@ -382,8 +385,7 @@ static void follow_push(struct vcs *v, const json_t *outcome, const char *pack)
     mb_snprintf(key, sizeof key, "vcs/push/%s/%010" PRId64, name,
                 mb_json_get_int(outcome, "push", 0));
     json_t *push = mb_tx_get(mb_host_state(v->host), key);
-    if (pack != NULL)
-        place_pack(v, name, pack);
+    int here = pack == NULL ? 1 : place_pack(v, name, pack);
     MB_FAULT("pack.placed");
     struct vcs_open *o = vcs_repos_open(v, name);
     if (o != NULL) {
@@ -400,6 +402,8 @@ static void follow_push(struct vcs *v, const json_t *outcome, const char *pack)
         maintain(v, o);
     }
     json_decref(push);
+    if (here != 1)
+        vcs_behind_look(v, name);
 }
 
 static void follow_close(struct vcs *v, const json_t *body)
@@ -472,7 +476,7 @@ static int place_push(void *arg, const char *key, const json_t *value)
     struct reconciling *r = arg;
     const char *pack = mb_json_get_text(value, "pack", NULL);
     (void)key;
-    if (pack != NULL && place_pack(r->v, r->open->name, pack) != 0)
+    if (pack != NULL && place_pack(r->v, r->open->name, pack) < 0)
         r->rc = MB_EIO;
     return r->rc;
 }
@@ -527,6 +531,8 @@ static int reconcile_repo(void *arg, const char *key, const json_t *value)
     mb_buf_clear(&r.old);
     free(path);
     free(dir);
+    if (r.rc == 0)
+        vcs_behind_look(v, name);
     return r.rc;
 }
 

@@ -36,6 +36,8 @@ struct vcs {
     unsigned pushing, fetching;
     struct mb_child *maintenance;
     struct mb_timer *settle; /* for refs that wait */
+    struct vcs_behind *behind;
+    unsigned sharing; /* asks to other replicas, and theirs, under way */
     bool draining;
     void (*drained)(void *arg);
     void *drained_arg;
@@ -112,6 +114,40 @@ struct vcs_check {
 };
 void vcs_check_start(struct vcs_check *c);
 void vcs_check_kill(struct vcs_check *c); /* end it early: done says that it failed */
+
+/* --- vcs_receive.c: one push, from git or from the replica that took it --- */
+
+struct vcs_receive;
+/* A push that another replica took: the same checks, then done; the receipt is in *receipt. */
+struct vcs_receive *vcs_receive_new(struct vcs *v, const char *repo);
+void vcs_receive_free(struct vcs_receive *p);
+/* The head, whole. 0, or why it is refused. */
+int vcs_receive_head(struct vcs_receive *p, struct mb_bytes head, struct mb_error *error);
+/* Bytes of the pack, in order; from any thread. */
+int vcs_receive_pack_bytes(struct vcs_receive *p, struct mb_bytes bytes, struct mb_error *error);
+/* All is here: check it. done may free p. */
+void vcs_receive_check(struct vcs_receive *p,
+                       void (*done)(void *arg, int rc, const struct mb_error *error), void *arg);
+const char *vcs_receive_pack_hash(const struct vcs_receive *p); /* "" if it has none */
+json_t *vcs_receive_receipt(struct vcs_receive *p);
+
+/* --- vcs_share.c: packs among replicas --- */
+
+/* A push that was checked here: have the other replicas check and keep it too, until receipts (ours
+ * are in it) are a majority's. head: its bytes as they came. done once. */
+void vcs_share(struct vcs *v, const char *repo, struct mb_bytes head, const char *pack,
+               json_t *receipts, void (*done)(void *arg, const struct mb_error *error), void *arg);
+void vcs_on_ask(void *self, const struct mb_replica *from, struct mb_bytes request, int body_fd,
+                uint64_t body_len, struct mb_peer_reply *reply);
+
+/* --- vcs_behind.c: objects that this replica missed --- */
+
+/* After refs moved without their pack being here, and at start. */
+void vcs_behind_look(struct vcs *v, const char *repo);
+bool vcs_is_behind(const struct vcs *v, const char *repo);
+void vcs_behind_serve(struct vcs *v, const char *repo, int body_fd, uint64_t body_len,
+                      struct mb_peer_reply *reply);
+void vcs_behind_stop(struct vcs *v);
 
 /* --- the routes' handlers --- */
 

@@ -5,7 +5,10 @@
 
 #include "daemon/consensus.h"
 
-#define PEER_PORT 80
+#define PEER_PORT   80
+#define ASK_MODULE  1            /* request: module's name, and what it asks */
+#define ASK_TIME_MS 600000       /* a large pack through tor */
+#define BODY_MAX    (4ull << 30) /* bytes */
 
 struct links {
     struct node *node;
@@ -48,11 +51,78 @@ static void on_frame(void *arg, uint32_t from, uint64_t epoch, struct mb_bytes b
         return;
     }
     switch (relay.kind) {
-    case MB_RELAY_PAXOS: consensus_receive(n->consensus, from, relay.part[0]); break;
-    case MB_RELAY_FORWARD: sequence_forwarded(n->sequence, from, &relay); break;
-    case MB_RELAY_REFUSED: sequence_refused(n->sequence, from, &relay); break;
-    case MB_RELAY_SIGNATURE: checkpoints_receive(n->checkpoints, from, &relay); break;
+    case MB_RELAY_PAXOS:
+        consensus_receive(n->consensus, from, relay.part[0]);
+        break;
+    case MB_RELAY_FORWARD:
+        sequence_forwarded(n->sequence, from, &relay);
+        break;
+    case MB_RELAY_REFUSED:
+        sequence_refused(n->sequence, from, &relay);
+        break;
+    case MB_RELAY_SIGNATURE:
+        checkpoints_receive(n->checkpoints, from, &relay);
+        break;
     }
+}
+
+/* --- What modules ask each other. --- */
+
+void links_ask_module(void *self, const char *module, int64_t number, struct mb_bytes request,
+                      int body_fd, uint64_t body_len, uint64_t answer_limit, mb_asked *done,
+                      void *arg)
+{
+    struct node *n = self;
+    struct mb_buf frame = {0};
+    struct mb_error error = {0};
+    mb_buf_add_string(&frame, mb_bytes_of(module));
+    mb_buf_add_bytes(&frame, request);
+    if (n->links->peers == NULL)
+        done(arg, mb_bytes(NULL, 0), -1, 0, MB_EREACH,
+             (mb_fail(&error, MB_EREACH, "peer.none", "this replica has no streams"), &error));
+    else if (mb_peers_ask(n->links->peers, (uint32_t)number, ASK_MODULE, mb_buf_bytes(&frame),
+                          body_fd, body_len, answer_limit, ASK_TIME_MS, done, arg, &error) == 0)
+        done(arg, mb_bytes(NULL, 0), -1, 0, MB_EREACH, &error);
+    mb_buf_clear(&frame);
+}
+
+static void ask_module(struct node *n, const struct mb_replica *from, struct mb_bytes request,
+                       int body_fd, uint64_t body_len, struct mb_peer_reply *reply)
+{
+    struct mb_cursor c = mb_cursor(request);
+    struct mb_bytes name = mb_cursor_string(&c);
+    struct mb_error error = {0};
+    for (size_t i = 0; i < n->modules.count && !c.failed; i++) {
+        const struct mb_module *m = n->modules.modules[i];
+        if (!mb_bytes_equal(name, mb_bytes_of(m->logic->name)) || m->on_ask == NULL ||
+            !n->running[i].started)
+            continue;
+        m->on_ask(n->running[i].self, from, mb_cursor_take(&c, mb_cursor_left(&c)), body_fd,
+                  body_len, reply);
+        return;
+    }
+    mb_fail(&error, MB_ENOENT, "peer.module", "this replica does not run that module now");
+    mb_peer_reply_refuse(reply, MB_ENOENT, &error);
+}
+
+static void on_ask(void *arg, uint32_t from, uint32_t kind, struct mb_bytes request, int body_fd,
+                   uint64_t body_len, struct mb_peer_reply *reply)
+{
+    struct node *n = ((struct links *)arg)->node;
+    struct mb_membership members[2];
+    size_t count = node_configs(n, members, NULL);
+    const struct mb_replica *asker = NULL;
+    struct mb_error error = {0};
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < members[i].count; k++)
+            if (members[i].replicas[k].number == (int64_t)from)
+                asker = &members[i].replicas[k];
+    if (asker != NULL && kind == ASK_MODULE && !n->stopping) {
+        ask_module(n, asker, request, body_fd, body_len, reply);
+        return;
+    }
+    mb_fail(&error, MB_EREFUSED, "peer.kind", "this replica does not answer that");
+    mb_peer_reply_refuse(reply, MB_EREFUSED, &error);
 }
 
 /* Without tor, replicas meet in a folder, by the names of their peer onions. */
@@ -63,8 +133,8 @@ static int resolve(void *arg, uint32_t number, enum mb_peer_channel channel, cha
     (void)channel;
     for (size_t i = 0; i < l->count; i++)
         if (l->others[i] == number) {
-            mb_snprintf(path, size, "%s/%s",
-                        mb_config_text(l->node->config, "consensus", "folder"), l->onions[i]);
+            mb_snprintf(path, size, "%s/%s", mb_config_text(l->node->config, "consensus", "folder"),
+                        l->onions[i]);
             return 0;
         }
     return MB_ENOENT;
@@ -99,7 +169,9 @@ int links_start(struct links *l, uint64_t incarnation, struct mb_error *error)
         .tor = onions_tor(n),
         .port = PEER_PORT,
         .resolve = folder ? resolve : NULL,
+        .body_bytes = BODY_MAX,
         .on_frame = on_frame,
+        .on_ask = on_ask,
         .arg = l,
     };
     int rc = mb_peers_new(&l->peers, &options, error);

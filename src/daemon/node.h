@@ -130,6 +130,10 @@ void links_update(struct links *l, const struct mb_membership *members, size_t c
 size_t links_count(const struct links *l); /* others */
 /* To one, or (0) to all others; lost if there is no such replica. */
 void links_send(struct links *l, uint32_t to, const struct mb_relay *relay);
+/* mb_services.ask, with the node as self. */
+void links_ask_module(void *self, const char *module, int64_t number, struct mb_bytes request,
+                      int body_fd, uint64_t body_len, uint64_t answer_limit, mb_asked *done,
+                      void *arg);
 void links_report(struct links *l, struct mb_report *r);
 
 /* The commands of a value, verified. Kept for a slot until it is applied. */

@@ -125,6 +125,7 @@ static int start_ledger(struct node *n, struct mb_error *error)
                                        .key = &n->key,
                                        .data_dir = n->data,
                                        .submit = submit_for_module,
+                                       .ask = links_ask_module,
                                        .self = n};
     n->sequence = sequence_new(n);
     n->consensus = consensus_new(n);

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "ledger/message.h"
+#include "peer/peer.h"
 
 struct mb_host {
     const struct mb_services *services;
@@ -129,6 +130,25 @@ void mb_host_submit(struct mb_host *h, const char *type, json_t *body_take,
                     mb_command_expiry(mb_host_time(h)), body_take, 0);
     json_decref(body_take);
     s->submit(s->self, &envelope, done, arg);
+}
+
+void mb_host_ask(struct mb_host *h, int64_t number, struct mb_bytes request, int body_fd,
+                 uint64_t body_len, uint64_t answer_limit, mb_asked *done, void *arg)
+{
+    const struct mb_services *s = h->services;
+    s->ask(s->self, h->module->logic->name, number, request, body_fd, body_len, answer_limit, done,
+           arg);
+}
+
+void mb_host_answer(struct mb_peer_reply *reply, struct mb_bytes answer, int body_fd,
+                    uint64_t body_len)
+{
+    mb_peer_reply_send(reply, answer, body_fd, 0, body_len);
+}
+
+void mb_host_decline(struct mb_peer_reply *reply, enum mb_err err, const struct mb_error *error)
+{
+    mb_peer_reply_refuse(reply, err, error);
 }
 
 void mb_host_message(struct mb_host *h, const char *code, const json_t *args, struct mb_buf *out)

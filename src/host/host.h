@@ -21,6 +21,9 @@ struct mb_services {
     /* Submit an envelope (taken); done as in mb_host_submit(). */
     void (*submit)(void *self, struct mb_envelope *envelope_take,
                    void (*done)(void *arg, const struct mb_submitted *result), void *arg);
+    /* Ask module of another replica, as in mb_host_ask(). */
+    void (*ask)(void *self, const char *module, int64_t number, struct mb_bytes request,
+                int body_fd, uint64_t body_len, uint64_t answer_limit, mb_asked *done, void *arg);
     void *self;
 };
 

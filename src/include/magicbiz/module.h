@@ -18,6 +18,7 @@
 
 struct mb_host;
 struct mb_report;
+struct mb_peer_reply;
 
 /* One configuration option: parser, validation and manual come from it. */
 enum mb_option_kind {
@@ -50,6 +51,10 @@ struct mb_module {
     int (*start)(struct mb_host *host, void **self, struct mb_error *error);
     /* After each block is durable and applied, before commands are answered. */
     void (*on_block)(void *self, const struct mb_applied *applied);
+    /* Another replica asks (mb_host_ask): answer with mb_host_answer() or mb_host_decline(), now or
+     * later, once. body_fd is a file without a name, or -1, and stays open until then. May be NULL. */
+    void (*on_ask)(void *self, const struct mb_replica *from, struct mb_bytes request, int body_fd,
+                   uint64_t body_len, struct mb_peer_reply *reply);
     void (*health)(void *self, struct mb_report *report);
     /* Refuse new work; call done(arg) when what was under way has ended. May be NULL. */
     void (*drain)(void *self, void (*done)(void *arg), void *arg);
@@ -93,6 +98,24 @@ void mb_host_submit(struct mb_host *h, const char *type, json_t *body_take,
                     void (*done)(void *arg, const struct mb_submitted *result), void *arg);
 /* A text for people for a refusal. */
 void mb_host_message(struct mb_host *h, const char *code, const json_t *args, struct mb_buf *out);
+
+/* --- Other replicas. --- */
+
+#define MB_ASK_MAX 60000 /* bytes of a request, or of an answer */
+
+/*
+ * Ask the same module of replica number: a request (at most MB_ASK_MAX bytes), and the first
+ * body_len bytes of a file (duplicated; -1: none). done is called once, from within
+ * if it cannot be asked: with error NULL, the answer (borrowed) and its body, a file without a name that the callee closes, of
+ * at most answer_limit bytes, or -1; or with an error: what the other said, or peer.*.
+ */
+typedef void mb_asked(void *arg, struct mb_bytes answer, int body_fd, uint64_t body_len,
+                      enum mb_err err, const struct mb_error *error);
+void mb_host_ask(struct mb_host *h, int64_t number, struct mb_bytes request, int body_fd,
+                 uint64_t body_len, uint64_t answer_limit, mb_asked *done, void *arg);
+void mb_host_answer(struct mb_peer_reply *reply, struct mb_bytes answer, int body_fd,
+                    uint64_t body_len);
+void mb_host_decline(struct mb_peer_reply *reply, enum mb_err err, const struct mb_error *error);
 
 /* --- Reports: health and metrics. --- */
 
