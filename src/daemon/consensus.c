@@ -393,7 +393,10 @@ static void carry_out(struct consensus *c)
         case MB_EFFECT_SEND: do_send(c, e); break;
         case MB_EFFECT_CHOSEN: do_chosen(c, e); break;
         case MB_EFFECT_SERVE: do_serve(c, e); break;
-        case MB_EFFECT_ROLE: sequence_role(c->node->sequence); break;
+        case MB_EFFECT_ROLE:
+            sequence_role(c->node->sequence);
+            lease_check(c->node->lease);
+            break;
         case MB_EFFECT_READ: do_read(c, e->id, true); break;
         case MB_EFFECT_NO_READ: do_read(c, e->id, false); break;
         }

@@ -5,8 +5,6 @@
 
 #include "daemon/consensus.h"
 
-#define PEER_PORT   80
-#define ASK_MODULE  1            /* request: module's name, and what it asks */
 #define ASK_TIME_MS 600000       /* a large pack through tor */
 #define BODY_MAX    (4ull << 30) /* bytes */
 
@@ -80,7 +78,7 @@ void links_ask_module(void *self, const char *module, int64_t number, struct mb_
     if (n->links->peers == NULL)
         done(arg, mb_bytes(NULL, 0), -1, 0, MB_EREACH,
              (mb_fail(&error, MB_EREACH, "peer.none", "this replica has no streams"), &error));
-    else if (mb_peers_ask(n->links->peers, (uint32_t)number, ASK_MODULE, mb_buf_bytes(&frame),
+    else if (mb_peers_ask(n->links->peers, (uint32_t)number, LINKS_MODULE, mb_buf_bytes(&frame),
                           body_fd, body_len, answer_limit, ASK_TIME_MS, done, arg, &error) == 0)
         done(arg, mb_bytes(NULL, 0), -1, 0, MB_EREACH, &error);
     mb_buf_clear(&frame);
@@ -117,12 +115,20 @@ static void on_ask(void *arg, uint32_t from, uint32_t kind, struct mb_bytes requ
         for (size_t k = 0; k < members[i].count; k++)
             if (members[i].replicas[k].number == (int64_t)from)
                 asker = &members[i].replicas[k];
-    if (asker != NULL && kind == ASK_MODULE && !n->stopping) {
+    switch (asker != NULL && !n->stopping ? kind : 0) {
+    case LINKS_MODULE:
         ask_module(n, asker, request, body_fd, body_len, reply);
-        return;
+        break;
+    case LINKS_ONION_KEY:
+        lease_give_key(n->lease, from, request, reply);
+        break;
+    case LINKS_ONION_AGREE:
+        lease_agree(n->lease, from, request, reply);
+        break;
+    default:
+        mb_fail(&error, MB_EREFUSED, "peer.kind", "this replica does not answer that");
+        mb_peer_reply_refuse(reply, MB_EREFUSED, &error);
     }
-    mb_fail(&error, MB_EREFUSED, "peer.kind", "this replica does not answer that");
-    mb_peer_reply_refuse(reply, MB_EREFUSED, &error);
 }
 
 /* Without tor, replicas meet in a folder, by the names of their peer onions. */
@@ -148,7 +154,7 @@ static char *own_socket(const struct node *n, const struct mb_membership *member
         if (own != NULL)
             return mb_asprintf("%s/%s", folder, own->peer_onion);
     }
-    return node_path(n, "run/peer.sock");
+    return node_path(n, LINKS_SOCKET);
 }
 
 int links_start(struct links *l, uint64_t incarnation, struct mb_error *error)
@@ -167,7 +173,7 @@ int links_start(struct links *l, uint64_t incarnation, struct mb_error *error)
         .listen = listen,
         .temp_dir = temp,
         .tor = onions_tor(n),
-        .port = PEER_PORT,
+        .port = LINKS_PORT,
         .resolve = folder ? resolve : NULL,
         .body_bytes = BODY_MAX,
         .on_frame = on_frame,
@@ -207,7 +213,8 @@ void links_update(struct links *l, const struct mb_membership *members, size_t c
         for (size_t k = 0; k < members[i].count; k++)
             add_member(l, &members[i].replicas[k], all, &total);
     if (l->peers != NULL &&
-        mb_peers_set_members(l->peers, all, total, members[0].version, &error) != 0)
+        (mb_peers_set_members(l->peers, all, total, members[0].version, &error) != 0 ||
+         onions_members(l->node, members, count, &error) != 0))
         node_fail(l->node, &error);
 }
 
@@ -221,6 +228,13 @@ void links_send(struct links *l, uint32_t to, const struct mb_relay *relay)
         if (to == 0 || to == l->others[i])
             (void)mb_peers_send(l->peers, l->others[i], mb_buf_bytes(&frame));
     mb_buf_clear(&frame);
+}
+
+bool links_ask(struct links *l, uint32_t to, enum links_kind kind, struct mb_bytes request,
+               int64_t timeout_ms, mb_peer_done *done, void *arg)
+{
+    return l->peers != NULL &&
+           mb_peers_ask(l->peers, to, kind, request, -1, 0, 0, timeout_ms, done, arg, NULL) != 0;
 }
 
 void links_report(struct links *l, struct mb_report *r)

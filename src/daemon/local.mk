@@ -8,6 +8,7 @@ magicbizd_SOURCES = \
 	src/daemon/checkpoints.c \
 	src/daemon/consensus.c src/daemon/consensus.h \
 	src/daemon/found.c \
+	src/daemon/lease.c \
 	src/daemon/links.c \
 	src/daemon/main.c \
 	src/daemon/node.h \

@@ -50,6 +50,7 @@ struct node {
     unsigned uncommitted; /* blocks applied since the store was committed */
     struct mb_http_server *public_http, *operator_http;
     struct onions *onions;
+    struct lease *lease;
     struct {
         struct mb_host *host;
         void *self;
@@ -122,6 +123,14 @@ void checkpoints_receive(struct checkpoints *c, uint32_t from, const struct mb_r
 void checkpoints_report(struct checkpoints *c, struct mb_report *r);
 
 /* links.c: streams to the other replicas */
+#define LINKS_PORT   80              /* of the peer onions */
+#define LINKS_SOCKET "run/peer.sock" /* that ours leads to */
+/* What replicas ask each other (magicbiz-protocol(7), "Between replicas"). */
+enum links_kind {
+    LINKS_MODULE = 1,      /* a module's name, and what it asks */
+    LINKS_ONION_KEY = 2,   /* an onion's address: the key of it */
+    LINKS_ONION_AGREE = 3, /* a key: the replica has kept it, and signs for it */
+};
 struct links *links_new(struct node *n);
 int links_start(struct links *l, uint64_t incarnation, struct mb_error *error);
 void links_free(struct links *l);
@@ -134,6 +143,9 @@ void links_send(struct links *l, uint32_t to, const struct mb_relay *relay);
 void links_ask_module(void *self, const char *module, int64_t number, struct mb_bytes request,
                       int body_fd, uint64_t body_len, uint64_t answer_limit, mb_asked *done,
                       void *arg);
+/* Ask one; done as mb_peers_ask() has it. False: it cannot be asked now. */
+bool links_ask(struct links *l, uint32_t to, enum links_kind kind, struct mb_bytes request,
+               int64_t timeout_ms, mb_peer_done *done, void *arg);
 void links_report(struct links *l, struct mb_report *r);
 
 /* The commands of a value, verified. Kept for a slot until it is applied. */
@@ -200,8 +212,25 @@ const struct mb_route *api_operator_routes(void);
 int onions_start(struct node *n, struct mb_error *error);
 void onions_stop(struct node *n);
 struct mb_tor *onions_tor(const struct node *n); /* NULL: none */
+/* An onion that leads to the public socket; one with this name there is replaced. */
+int onions_publish(struct node *n, const char *name, const uint8_t key[64], struct mb_error *error);
+void onions_withdraw(struct node *n, const char *name);
+/* The replicas, as links_update() has them: they find our peer onion, and our tor theirs. */
+int onions_members(struct node *n, const struct mb_membership *members, size_t count,
+                   struct mb_error *error);
 struct mb_tor_status onions_status(const struct node *n);
 void onions_report(struct node *n, struct mb_report *r);
+
+/* lease.c: the organisation's onion, and its key; started and stopped by onions.c */
+int lease_start(struct node *n, struct mb_error *error);
+void lease_stop(struct node *n);
+void lease_check(struct lease *l); /* soon, for the role has changed; NULL is fine */
+void lease_report(const struct lease *l, struct mb_report *r);
+/* Other replicas' asks: LINKS_ONION_KEY and LINKS_ONION_AGREE. */
+void lease_give_key(struct lease *l, uint32_t from, struct mb_bytes request,
+                    struct mb_peer_reply *reply);
+void lease_agree(struct lease *l, uint32_t from, struct mb_bytes request,
+                 struct mb_peer_reply *reply);
 
 /* run.c */
 int run_main(int argc, char **argv);

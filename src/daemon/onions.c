@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * The organisation's onion services. Both lead to the public socket: the organisation's own, which
- * moves with the lease once there are several replicas, and this replica's, which clients fall back
- * to.
+ * The daemon's onion services. Two lead to the public socket: the organisation's own, which moves
+ * with the lease (lease.c), and this replica's, which clients fall back to. The third is for the
+ * other replicas, and nobody else can find it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +13,9 @@
 
 struct onions {
     struct mb_tor *tor;
-    char *target;
+    char *target, *peer_target;
+    char peers[2 * MB_REPLICAS_MAX][MB_ONION_SIZE]; /* that tor has our key for */
+    size_t peer_count;
     enum mb_tor_state state;
     unsigned reachable;
 };
@@ -42,7 +44,7 @@ static void changed(void *arg)
     o->reachable = reachable;
 }
 
-static int publish(struct node *n, const char *key_file, const char *name, struct mb_error *error)
+int onions_publish(struct node *n, const char *name, const uint8_t key[64], struct mb_error *error)
 {
     struct mb_onion_service service = {
         .name = name,
@@ -50,12 +52,114 @@ static int publish(struct node *n, const char *key_file, const char *name, struc
         .target = n->onions->target,
         .proof_of_work = mb_config_int(n->config, "tor", "proof_of_work") != 0,
     };
-    int rc = node_onion_key(n->data, key_file, service.key, error);
+    memcpy(service.key, key, sizeof service.key);
+    int rc = mb_tor_publish(n->onions->tor, &service, error);
+    sodium_memzero(service.key, sizeof service.key);
+    return rc;
+}
+
+void onions_withdraw(struct node *n, const char *name)
+{
+    mb_tor_withdraw(n->onions->tor, name);
+}
+
+static int publish_own(struct node *n, struct mb_error *error)
+{
+    uint8_t key[64];
+    int rc = node_onion_key(n->data, "replica.onion", key, error);
+    if (rc == 0)
+        rc = onions_publish(n, "replica", key, error);
+    sodium_memzero(key, sizeof key);
+    return rc;
+}
+
+/* --- The other replicas. --- */
+
+static int read_tor_auth(const struct node *n, uint8_t key[32], struct mb_error *error)
+{
+    char *path = node_path(n, "keys/tor_auth");
+    struct mb_buf bytes = {0};
+    int rc = mb_read_file(path, 32, &bytes, error);
+    if (rc == 0 && bytes.len != 32)
+        rc = mb_fail(error, MB_ECORRUPT, "key.invalid", "%s is not an X25519 key: put it back",
+                     path);
+    if (rc == 0)
+        memcpy(key, bytes.data, 32);
+    if (bytes.data != NULL)
+        sodium_memzero(bytes.data, bytes.cap);
+    mb_buf_clear(&bytes);
+    free(path);
+    return rc;
+}
+
+/* Our tor can find these onions, and those of before no more. */
+static int find_peers(struct node *n, const struct mb_replica *const *others, size_t count,
+                      struct mb_error *error)
+{
+    struct onions *o = n->onions;
+    uint8_t key[32];
+    int rc = read_tor_auth(n, key, error);
+    for (size_t i = 0; i < o->peer_count && rc == 0; i++) {
+        size_t k = 0;
+        while (k < count && strcmp(others[k]->peer_onion, o->peers[i]) != 0)
+            k++;
+        if (k == count)
+            rc = mb_tor_client_auth(o->tor, o->peers[i], NULL, error);
+    }
+    o->peer_count = 0;
+    for (size_t i = 0; i < count && rc == 0; i++) {
+        rc = mb_tor_client_auth(o->tor, others[i]->peer_onion, key, error);
+        memcpy(o->peers[o->peer_count++], others[i]->peer_onion, MB_ONION_SIZE);
+    }
+    sodium_memzero(key, sizeof key);
+    return rc;
+}
+
+static int publish_peer(struct node *n, const struct mb_replica *const *others, size_t count,
+                        struct mb_error *error)
+{
+    uint8_t clients[2 * MB_REPLICAS_MAX][32];
+    struct mb_onion_service service = {.name = "peer",
+                                       .port = LINKS_PORT,
+                                       .target = n->onions->peer_target,
+                                       .clients = clients,
+                                       .client_count = count};
+    if (count == 0) { /* without clients it would be open to everybody */
+        mb_tor_withdraw(n->onions->tor, service.name);
+        return 0;
+    }
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = mb_base32_decode(clients[i], 32, others[i]->tor_auth, strlen(others[i]->tor_auth));
+    if (rc == 0)
+        rc = node_onion_key(n->data, "peer.onion", service.key, error);
     if (rc == 0)
         rc = mb_tor_publish(n->onions->tor, &service, error);
     sodium_memzero(service.key, sizeof service.key);
     return rc;
 }
+
+int onions_members(struct node *n, const struct mb_membership *members, size_t count,
+                   struct mb_error *error)
+{
+    const struct mb_replica *others[2 * MB_REPLICAS_MAX];
+    size_t total = 0;
+    if (n->onions == NULL || *mb_config_text(n->config, "consensus", "folder") != 0)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < members[i].count; k++) {
+            const struct mb_replica *r = &members[i].replicas[k];
+            size_t same = 0;
+            while (same < total && others[same]->number != r->number)
+                same++;
+            if (same == total && r->number != (int64_t)n->number)
+                others[total++] = r;
+        }
+    int rc = find_peers(n, others, total, error);
+    return rc == 0 ? publish_peer(n, others, total, error) : rc;
+}
+
+/* --- tor. --- */
 
 static const char *option(const struct node *n, const char *name)
 {
@@ -84,23 +188,26 @@ int onions_start(struct node *n, struct mb_error *error)
     };
     n->onions = mb_calloc(1, sizeof *n->onions);
     n->onions->target = node_path(n, "run/public.sock");
+    n->onions->peer_target = node_path(n, LINKS_SOCKET);
     int rc = mb_make_dir(dir, 0700, error);
     if (rc == 0)
         rc = mb_tor_start(&n->onions->tor, n->loop, &options, error);
     if (rc == 0)
-        rc = publish(n, "organisation.onion", "organisation", error);
+        rc = publish_own(n, error);
     if (rc == 0)
-        rc = publish(n, "replica.onion", "replica", error);
+        rc = lease_start(n, error);
     free(dir);
     return rc;
 }
 
 void onions_stop(struct node *n)
 {
+    lease_stop(n);
     if (n->onions == NULL)
         return;
     mb_tor_stop(n->onions->tor);
     free(n->onions->target);
+    free(n->onions->peer_target);
     free(n->onions);
     n->onions = NULL;
 }
@@ -129,6 +236,7 @@ void onions_report(struct node *n, struct mb_report *r)
     mb_report_gauge(r, "onions", "Onion services that ought to be there.", (int64_t)s.onion_count);
     mb_report_gauge(r, "onions_reachable", "Those that the daemon reached itself.", reachable);
     mb_report_counter(r, "restarts_total", "How often the child was started again.", s.restarts);
+    lease_report(n->lease, r);
     if (strcmp(mb_config_text(n->config, "tor", "mode"), "none") == 0)
         return;
     if (s.state == MB_TOR_REFUSED || (s.state == MB_TOR_DOWN && s.error.code[0] != 0))
