@@ -69,6 +69,7 @@ void stand(struct mb_paxos *p, bool forced)
     struct mb_paxos_message *m = tell(p, MB_PAXOS_PREVOTE, 0, 0);
     m->ballot.round = p->own.round = next_round(p);
     m->ballot.replica = p->options.self;
+    m->sent_ms = p->now; /* so that timeouts fit the round trip before anybody has led */
     if (led)
         role_changed(p);
 }
@@ -77,10 +78,13 @@ void on_prevote(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message
 {
     if (!member(p) || sticky(p, from))
         return;
-    if (m->ballot.round <= p->promised.round) /* so that it knows what to ask for */
+    if (m->ballot.round <= p->promised.round) { /* so that it knows what to ask for */
         tell(p, MB_PAXOS_REFUSAL, from, p->promise_ticket)->ballot = p->promised;
-    else
-        tell(p, MB_PAXOS_PREVOTE_GRANT, from, 0)->ballot = m->ballot;
+        return;
+    }
+    struct mb_paxos_message *grant = tell(p, MB_PAXOS_PREVOTE_GRANT, from, 0);
+    grant->ballot = m->ballot;
+    grant->echo_ms = m->sent_ms;
 }
 
 void on_grant(struct mb_paxos *p, struct peer *from, const struct mb_paxos_message *m)
