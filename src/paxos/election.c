@@ -52,9 +52,15 @@ static uint64_t next_round(const struct mb_paxos *p)
     return (p->seen_round > p->promised.round ? p->seen_round : p->promised.round) + 1;
 }
 
+/* One that votes only later could not propose yet: it would be a leader that stands still. */
+static bool eligible(const struct mb_paxos *p)
+{
+    return !p->stopping && p->faulty_to == 0 && config_has(&p->configs[0], p->options.self);
+}
+
 void stand(struct mb_paxos *p, bool forced)
 {
-    if (p->stopping || !member(p) || p->faulty_to != 0)
+    if (!eligible(p))
         return;
     p->forced = forced;
     for (size_t i = 0; i < p->peer_count; i++)
@@ -76,9 +82,10 @@ void stand(struct mb_paxos *p, bool forced)
 
 void on_prevote(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message *m)
 {
-    if (!member(p) || sticky(p, from))
+    if (!member(p) || (sticky(p, from) && m->tip >= p->applied))
         return;
-    if (m->ballot.round <= p->promised.round) { /* so that it knows what to ask for */
+    /* So that it knows what to ask for; or that it is behind, and may not know our leader yet. */
+    if (sticky(p, from) || m->ballot.round <= p->promised.round) {
         tell(p, MB_PAXOS_REFUSAL, from, p->promise_ticket)->ballot = p->promised;
         return;
     }
@@ -134,6 +141,9 @@ void prepare(struct mb_paxos *p)
     p->elections++;
     p->own = (struct mb_ballot){
         .round = next_round(p), .replica = p->options.self, .incarnation = p->incarnation};
+#if MB_PAXOS_BUG == 4
+    p->own.incarnation = 0;
+#endif
     p->promised = p->own;
     p->seen_round = p->own.round;
     p->learn_to = 0;
@@ -147,6 +157,9 @@ void prepare(struct mb_paxos *p)
     expect_promises(p);
     arm(p);
     p->promise_ticket = persist(p, NULL);
+#if MB_PAXOS_BUG == 4
+    p->promise_ticket = 0;
+#endif
     ask_promises(p, p->promise_ticket);
 }
 
@@ -254,8 +267,8 @@ void elect(struct mb_paxos *p)
         arm(p);
     if (p->now < p->election_at)
         return;
-    if (p->faulty_to != 0)
-        arm(p);
-    else
+    if (eligible(p))
         stand(p, false);
+    else
+        arm(p);
 }

@@ -310,7 +310,9 @@ static int64_t timer_at(const struct mb_paxos *p)
 
 static void start(struct mb_paxos *p, const struct mb_paxos_start *s)
 {
+#if MB_PAXOS_BUG != 2
     p->promised = s->promised;
+#endif
     p->incarnation = s->incarnation;
     p->applied = p->delivered = s->applied;
     p->faulty_to = s->faulty_to > s->applied ? s->faulty_to : 0;
