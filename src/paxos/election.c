@@ -82,10 +82,12 @@ void stand(struct mb_paxos *p, bool forced)
 
 void on_prevote(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message *m)
 {
-    if (!member(p) || (sticky(p, from) && m->tip >= p->applied))
+    bool unwilling = !member(p) || sticky(p, from);
+    if (unwilling && m->tip >= p->applied)
         return;
-    /* So that it knows what to ask for; or that it is behind, and may not know our leader yet. */
-    if (sticky(p, from) || m->ballot.round <= p->promised.round) {
+    /* So that it knows what to ask for; or that it is behind, and may not know our leader yet, or
+     * that it votes alone by now. */
+    if (unwilling || m->ballot.round <= p->promised.round) {
         tell(p, MB_PAXOS_REFUSAL, from, p->promise_ticket)->ballot = p->promised;
         return;
     }

@@ -131,6 +131,8 @@ void learn(struct mb_paxos *p)
         p->learn_at = p->now + patience;
         p->learn_mark = p->delivered;
     }
+    if (p->learn_at > p->now + 2 * patience)
+        p->learn_at = p->now + 2 * patience; /* it was set when round trips seemed longer */
     if (p->now < p->learn_at || p->delivered > p->applied)
         return;
     if (p->delivered > p->learn_mark && p->learn_mark != UINT64_MAX) {

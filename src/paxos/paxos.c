@@ -280,6 +280,9 @@ static void measure(struct mb_paxos *p, struct peer *q, const struct mb_paxos_me
     int64_t sample = p->now - m->echo_ms - (int64_t)m->held_ms;
     if (m->echo_ms <= 0 || sample < 0)
         return;
+    /* A process that stood still, or a clock that jumped, is no round trip. */
+    if (sample > election_timeout(p))
+        sample = election_timeout(p);
     /* Jacobson, "Congestion Avoidance and Control", 1988. */
     if (q->round_trip < 0) {
         q->round_trip = sample;

@@ -36,7 +36,8 @@ void read_begin(struct mb_paxos *p, uint32_t from, uint64_t id)
         m->id = id;
         return;
     }
-    /* What has been chosen was found in phase 1, or proposed since: followers may know before us. */
+    /* What has been chosen was found in phase 1, or proposed since: followers may know before us.
+     */
     r->slot = p->next_slot - 1 > p->found_to ? p->next_slot - 1 : p->found_to;
     r->slot = p->learn_to > r->slot ? p->learn_to : r->slot;
     r->round = p->read_round + 1;
