@@ -13,7 +13,7 @@ LDADD = $(FUZZER_LIBS) tests/libsupport.la libmagicbiz.la $(CMOCKA_LIBS) $(JANSS
 
 lint_tests = tests/lint/layers tests/lint/banned tests/lint/purity tests/lint/manuals
 AM_TESTS_ENVIRONMENT = srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' CC='$(CC)' NM='$(NM)'; \
-	export srcdir builddir CC NM;
+	MB_SIM_SEEDS='$(MB_SIM_SEEDS)'; export srcdir builddir CC NM MB_SIM_SEEDS;
 quick_tests = $(lint_tests)
 if HAVE_CMOCKA
 quick_tests += $(unit_tests)
@@ -75,3 +75,36 @@ bench: all $(bench_programs) tests/bench/filler.la tests/integration/relay
 EXTRA_DIST += tests/bench/clone-tor.sh
 .PHONY: bench
 CLEANFILES += $(bench_programs)
+
+# The simulator of consensus, on the daemon's own objects; and on cores that are broken on purpose.
+sim_sources = tests/sim/host.c tests/sim/main.c tests/sim/sim.h tests/sim/state.c tests/sim/world.c
+sim_libs = modules/vcs/libvcs.la $(LDADD)
+paxos_sources = src/paxos/acceptor.c src/paxos/election.c src/paxos/leader.c src/paxos/learner.c \
+	src/paxos/message.c src/paxos/paxos.c src/paxos/reads.c
+check_LTLIBRARIES = tests/libsim.la
+tests_libsim_la_SOURCES = $(sim_sources)
+check_PROGRAMS += tests/sim/paxos-sim
+tests_sim_paxos_sim_SOURCES =
+tests_sim_paxos_sim_LDADD = tests/libsim.la $(sim_libs)
+check_PROGRAMS += tests/sim/broken-1
+tests_sim_broken_1_SOURCES = $(paxos_sources)
+tests_sim_broken_1_CPPFLAGS = $(AM_CPPFLAGS) -DMB_PAXOS_BUG=1
+tests_sim_broken_1_LDADD = tests/libsim.la $(sim_libs)
+check_PROGRAMS += tests/sim/broken-2
+tests_sim_broken_2_SOURCES = $(paxos_sources)
+tests_sim_broken_2_CPPFLAGS = $(AM_CPPFLAGS) -DMB_PAXOS_BUG=2
+tests_sim_broken_2_LDADD = tests/libsim.la $(sim_libs)
+check_PROGRAMS += tests/sim/broken-3
+tests_sim_broken_3_SOURCES = $(paxos_sources)
+tests_sim_broken_3_CPPFLAGS = $(AM_CPPFLAGS) -DMB_PAXOS_BUG=3
+tests_sim_broken_3_LDADD = tests/libsim.la $(sim_libs)
+check_PROGRAMS += tests/sim/broken-4
+tests_sim_broken_4_SOURCES = $(paxos_sources)
+tests_sim_broken_4_CPPFLAGS = $(AM_CPPFLAGS) -DMB_PAXOS_BUG=4
+tests_sim_broken_4_LDADD = tests/libsim.la $(sim_libs)
+check_PROGRAMS += tests/sim/broken-5
+tests_sim_broken_5_SOURCES = $(paxos_sources)
+tests_sim_broken_5_CPPFLAGS = $(AM_CPPFLAGS) -DMB_PAXOS_BUG=5
+tests_sim_broken_5_LDADD = tests/libsim.la $(sim_libs)
+TESTS += tests/sim/check
+EXTRA_DIST += tests/sim/check
