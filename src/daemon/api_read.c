@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "daemon/api.h"
+#include "daemon/consensus.h"
 #include "ledger/membership.h"
 #include "merkle/tree.h"
 
@@ -175,9 +176,8 @@ static void get_prefix(struct node *n, struct mb_request *r, const char *prefix)
                             "more", l.more));
 }
 
-static void get_state(void *self, struct mb_request *r)
+static void answer_state(struct node *n, struct mb_request *r)
 {
-    struct node *n = self;
     const char *key = mb_request_query(r, "key"), *prefix = mb_request_query(r, "prefix");
     const char *proof = mb_request_query(r, "proof");
     if ((key == NULL) == (prefix == NULL) || !is_state_key(key != NULL ? key : prefix))
@@ -189,6 +189,50 @@ static void get_state(void *self, struct mb_request *r)
         get_proven(n, r, key);
     else
         get_newest(n, r, key);
+}
+
+/* A read that has to see every command that anybody was told of before it was asked. */
+struct fresh {
+    struct node *node;
+    struct mb_request *request; /* NULL once the client has gone */
+    bool asking;
+};
+
+static void fresh_gone(struct mb_request *r, void *user)
+{
+    struct fresh *f = user;
+    (void)r;
+    f->request = NULL;
+    if (!f->asking)
+        free(f);
+}
+
+static void fresh_known(void *arg, bool ok)
+{
+    struct fresh *f = arg;
+    f->asking = false;
+    if (f->request == NULL)
+        free(f);
+    else if (ok)
+        answer_state(f->node, f->request);
+    else
+        api_refuse(f->node, f->request, MB_EREACH, "state.stale",
+                   "no majority of replicas confirmed that this is the newest state: ask again, or "
+                   "without fresh=1");
+}
+
+static void get_state(void *self, struct mb_request *r)
+{
+    struct node *n = self;
+    const char *fresh = mb_request_query(r, "fresh");
+    if (fresh == NULL || strcmp(fresh, "1") != 0) {
+        answer_state(n, r);
+        return;
+    }
+    struct fresh *f = mb_calloc(1, sizeof *f);
+    *f = (struct fresh){.node = n, .request = r, .asking = true};
+    mb_request_set_user(r, f, fresh_gone);
+    consensus_read(n->consensus, fresh_known, f);
 }
 
 static void get_checkpoint(void *self, struct mb_request *r)

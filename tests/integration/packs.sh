@@ -50,6 +50,17 @@ add 3
 onion=$(get /v1/org | jq -r .onion.current)
 t 'a repository' mb repo create site
 
+section 'a read that misses nothing'
+fresh_at() { curl -s -m 20 --unix-socket "$work/d$1/run/public.sock" 'http://x/v1/state?key=org/params/n&fresh=1'; }
+good=0
+for n in 1 2 3 4 5 6; do
+    at $((n % 3 + 1))
+    mb send org.param.set - <<<"{\"name\":\"n\",\"value\":$n}" >/dev/null
+    [ "$(fresh_at $(((n + 1) % 3 + 1)) | jq .value)" = $n ] && good=$((good + 1))
+done
+is 'each sees what another replica has just answered' $good 6
+at 1
+
 section 'any of them takes a push'
 g() {
     TZ=UTC GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@acme.invalid GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@acme.invalid \
@@ -98,6 +109,7 @@ is 'is the same' "$(git -C "$work/clone" rev-parse HEAD)" "$tip"
 section 'two are away'
 stop n2 KILL
 stop n3 KILL
+is 'a read does not pretend' "$(fresh_at 1 | jq -r .error.code)" state.stale
 commit 'alone'
 pushed() { g 1 -C "$work/tree" push -q --signed "http://$onion/site.git" main; }
 timeout 15 bash -c "$(declare -f g pushed); work=$work alice=$alice onion=$onion pushed" >"$work/alone" 2>&1
