@@ -9,6 +9,7 @@
 #include "config.h"
 #include "host/config.h"
 #include "host/modules.h"
+#include "host/pin.h"
 #include "http/client.h"
 #include "ledger/audit.h"
 #include "ledger/ledger.h"
@@ -89,22 +90,10 @@ bool cli_name_valid(const char *name); /* of an identity or an organisation, as 
 int cli_sign(const struct cli_identity *id, const char *name_space, struct mb_bytes message,
              struct mb_buf *signature, struct mb_error *error);
 
-/* --- Organisations (pin.c, org.c): pins in CONFIG/orgs, what was seen in STATE --- */
+/* --- Organisations (host/pin.h, org.c): pins in CONFIG/orgs, what was seen in STATE --- */
 
-struct cli_pin {
-    char *name; /* petname */
-    struct mb_hash org;
-    char **onions;
-    size_t onion_count;
-    uint64_t slot; /* a header that is trusted */
-    struct mb_hash header_hash;
-};
-void cli_pin_clear(struct cli_pin *pin);
-/* "magicbiz:ORG@ONION[,ONION…]#SLOT.HASH". Pure. MB_EINVAL, pin.invalid. */
-int cli_pin_parse(struct cli_pin *pin, const char *text, struct mb_error *error);
-char *cli_pin_text(const struct cli_pin *pin);
-int cli_pin_save(const struct cli *c, const struct cli_pin *pin, struct mb_error *error);
-int cli_pin_load(const struct cli *c, const char *name, struct cli_pin *pin,
+int cli_pin_save(const struct cli *c, const struct mb_pin *pin, struct mb_error *error);
+int cli_pin_load(const struct cli *c, const char *name, struct mb_pin *pin,
                  struct mb_error *error);
 /* Names of all that were joined, sorted; free each and the array. */
 size_t cli_pin_names(const struct cli *c, char ***names);
@@ -118,7 +107,7 @@ struct cli_seen {
 };
 struct cli_org {
     struct cli *cli;
-    struct cli_pin pin;
+    struct mb_pin pin;
     struct mb_http_client **clients; /* one for each onion, or one Unix socket */
     size_t client_count, current;
     struct mb_buf genesis_text;
@@ -141,7 +130,7 @@ struct cli_org {
  */
 int cli_open_org(struct cli *c, struct cli_org **org, struct mb_error *error);
 /* The same without talking yet, for a pin that is being made. */
-int cli_connect(struct cli *c, struct cli_pin *pin_take, struct cli_org **org,
+int cli_connect(struct cli *c, struct mb_pin *pin_take, struct cli_org **org,
                 struct mb_error *error);
 void cli_org_free(struct cli_org *org);
 
@@ -150,6 +139,9 @@ void cli_org_free(struct cli_org *org);
 int cli_get(struct cli_org *o, const char *path, json_t **out, struct mb_error *error);
 int cli_post(struct cli_org *o, const char *path, json_t *body, unsigned *status, json_t **out,
              struct mb_error *error);
+/* One call of a daemon's operator socket: --socket PATH or $MAGICBIZ_SOCKET, and no organisation is
+ * opened. operator.socket where there is none. */
+int cli_operator(struct cli *c, const char *path, json_t **out, struct mb_error *error);
 int cli_get_lines(struct cli_org *o, const char *path,
                   int (*line)(void *arg, json_t *line, struct mb_error *error), void *arg,
                   struct mb_error *error);

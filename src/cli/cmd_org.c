@@ -11,10 +11,10 @@
 /* --- org join --- */
 
 /* A bare onion address is believed once: what it says now is pinned. */
-static int pin_by_trust(struct cli *c, const char *onion, struct cli_pin *pin,
+static int pin_by_trust(struct cli *c, const char *onion, struct mb_pin *pin,
                         struct mb_error *error)
 {
-    struct cli_pin first = {.onions = mb_calloc(1, sizeof(char *)), .onion_count = 1};
+    struct mb_pin first = {.onions = mb_calloc(1, sizeof(char *)), .onion_count = 1};
     struct cli_org *o = NULL;
     json_t *summary = NULL;
     first.onions[0] = mb_strdup(onion);
@@ -54,13 +54,13 @@ static int check_joined(struct cli *c, const char *name, struct mb_error *error)
 static int org_join(struct cli *c, struct mb_error *error)
 {
     const char *name = c->args[0], *text = c->args[1];
-    struct cli_pin pin = {0}, old;
+    struct mb_pin pin = {0}, old;
     int rc = 0;
     if (!cli_name_valid(name) || strpbrk(name, "-_") != NULL)
         rc = mb_fail(error, MB_EINVAL, "org.name", "%.40s: a petname is 1 to 32 letters and digits",
                      name);
     else if (cli_pin_load(c, name, &old, NULL) == 0) {
-        cli_pin_clear(&old);
+        mb_pin_clear(&old);
         rc = mb_fail(error, MB_EREFUSED, "org.exists",
                      "an organisation %s was joined already: choose another petname, or magicbiz "
                      "org leave %s first",
@@ -72,7 +72,7 @@ static int org_join(struct cli *c, struct mb_error *error)
                            "a bare onion address proves nothing about the organisation: ask a "
                            "member for its magicbiz: text, or say --trust-first");
     } else {
-        rc = cli_pin_parse(&pin, text, error);
+        rc = mb_pin_parse(&pin, text, error);
     }
     if (rc == 0) {
         pin.name = mb_strdup(name);
@@ -86,7 +86,7 @@ static int org_join(struct cli *c, struct mb_error *error)
         free(path);
     }
     if (rc == 0 || rc == MB_EREACH) {
-        char *whole = cli_pin_text(&pin);
+        char *whole = mb_pin_text(&pin);
         if (c->json)
             cli_print_json(json_pack("{s:s, s:s, s:b}", "name", name, "join", whole, "verified",
                                      c->org != NULL && c->org->verified));
@@ -96,7 +96,7 @@ static int org_join(struct cli *c, struct mb_error *error)
                                                       : " (not checked yet)");
         free(whole);
     }
-    cli_pin_clear(&pin);
+    mb_pin_clear(&pin);
     return rc;
 }
 
@@ -127,7 +127,7 @@ static int org_list(struct cli *c, struct mb_error *error)
     json_t *list = json_array();
     (void)error;
     for (size_t i = 0; i < count; i++) {
-        struct cli_pin pin;
+        struct mb_pin pin;
         if (cli_pin_load(c, names[i], &pin, NULL) == 0) {
             char org[MB_HASH_HEX_SIZE];
             mb_hash_hex(&pin.org, org);
@@ -135,7 +135,7 @@ static int org_list(struct cli *c, struct mb_error *error)
                                                   "onion", pin.onions[0]));
             if (!c->json)
                 printf("%-16s %s  %s\n", pin.name, pin.onions[0], org);
-            cli_pin_clear(&pin);
+            mb_pin_clear(&pin);
         }
         free(names[i]);
     }
@@ -157,7 +157,7 @@ const struct cli_command cmd_org_list = {
 
 static int org_leave(struct cli *c, struct mb_error *error)
 {
-    struct cli_pin pin;
+    struct mb_pin pin;
     int rc = cli_pin_load(c, c->args[0], &pin, error);
     if (rc != 0)
         return rc;
@@ -169,7 +169,7 @@ static int org_leave(struct cli *c, struct mb_error *error)
     else
         printf("left %s: this machine has forgotten its pin\n", c->args[0]);
     free(path);
-    cli_pin_clear(&pin);
+    mb_pin_clear(&pin);
     return rc;
 }
 
@@ -186,10 +186,10 @@ const struct cli_command cmd_org_leave = {
 
 static char *join_text(const struct cli_org *o)
 {
-    struct cli_pin now = o->pin;
+    struct mb_pin now = o->pin;
     now.slot = o->newest.slot;
     now.header_hash = mb_header_hash(&o->newest);
-    return cli_pin_text(&now);
+    return mb_pin_text(&now);
 }
 
 static void print_signers(const struct cli_org *o)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/encode.h"
 #include "cli/cli.h"
 
 /* --- replica list --- */
@@ -152,4 +153,118 @@ const struct cli_command cmd_replica_remove = {
             "the key are never used again; the last replica cannot be removed.\n\n"
             "    magicbiz replica remove 2",
     .run = replica_remove,
+};
+
+/* --- replica invite --- */
+
+static int replica_invite(struct cli *c, struct mb_error *error)
+{
+    struct cli_org *o;
+    int rc = cli_open_org(c, &o, error);
+    if (rc != 0)
+        return rc;
+    struct mb_pin pin = o->pin;
+    pin.slot = o->newest.slot;
+    pin.header_hash = mb_header_hash(&o->newest);
+    char *text = mb_pin_text(&pin);
+    if (c->json)
+        cli_print_json(json_pack("{s:s}", "invite", text));
+    else
+        puts(text);
+    free(text);
+    return 0;
+}
+
+const struct cli_command cmd_replica_invite = {
+    .name = "replica invite",
+    .args = "",
+    .summary = "the text by which a machine joins: magicbizd join --invite TEXT",
+    .help = "Nothing in it is secret: it names the organisation, its onions and its newest\n"
+            "checkpoint. A machine that joined follows; a founder makes it a replica by replica "
+            "add.\n\n"
+            "    magicbiz replica invite",
+    .run = replica_invite,
+};
+
+/* --- replica request, replica add --- */
+
+#define REQUEST     "magicbiz-replica:"
+#define REQUEST_MAX 65536
+
+static int replica_request(struct cli *c, struct mb_error *error)
+{
+    json_t *json = NULL;
+    struct mb_buf base64 = {0};
+    int rc = cli_operator(c, "/v1/replica/request", &json, error);
+    if (rc != 0)
+        return rc;
+    char *text = mb_json_text(json);
+    mb_base64_encode(&base64, text, strlen(text));
+    if (c->json)
+        cli_print_json(json_incref(json));
+    else
+        printf(REQUEST "%s\n", mb_buf_text(&base64));
+    free(text);
+    json_decref(json);
+    mb_buf_clear(&base64);
+    return 0;
+}
+
+const struct cli_command cmd_replica_request = {
+    .name = "replica request",
+    .args = "",
+    .summary = "one line that asks to make this machine's daemon a replica",
+    .help = "For the operator of a daemon that has joined and caught up: --socket is its\n"
+            "DIR/run/operator.sock. A founder gives the line to replica add, within 128 slots.\n\n"
+            "    magicbiz replica request --socket /srv/acme/run/operator.sock",
+    .run = replica_request,
+};
+
+static int parse_request(const char *text, json_t **body, struct mb_error *error)
+{
+    struct mb_buf json = {0};
+    size_t skip = strlen(REQUEST), len = strlen(text);
+    int rc = strncmp(text, REQUEST, skip) != 0 || len > REQUEST_MAX ||
+             mb_base64_decode(&json, text + skip, len - skip) != 0 ||
+             mb_json_parse(body, json.data, json.len, NULL) != 0;
+    mb_buf_clear(&json);
+    return rc == 0 ? 0
+                   : mb_fail(error, MB_EINVAL, "replica.request",
+                             "this is no request: magicbiz replica request prints one on the new "
+                             "machine");
+}
+
+static int replica_add(struct cli *c, struct mb_error *error)
+{
+    struct cli_identity id = {0};
+    struct cli_org *o;
+    json_t *body = NULL, *result = NULL;
+    int rc = parse_request(c->args[0], &body, error);
+    if (rc != 0)
+        return rc;
+    rc = cli_identity(c, &id, error);
+    if (rc == 0)
+        rc = cli_open_org(c, &o, error);
+    if (rc == 0)
+        rc = cli_submit(o, &id, "org.replica.add", body, &result, error);
+    if (rc == 0 && c->json)
+        cli_print_json(json_incref(result));
+    else if (rc == 0)
+        cli_print_result(result);
+    json_decref(body);
+    json_decref(result);
+    cli_identity_clear(&id);
+    return rc;
+}
+
+const struct cli_command cmd_replica_add = {
+    .name = "replica add",
+    .args = "REQUEST",
+    .min_args = 1,
+    .max_args = 1,
+    .summary = "a daemon that follows becomes a replica (founders)",
+    .help = "REQUEST is the line that magicbiz replica request printed on the new machine. It is\n"
+            "in force 64 slots later, which the replicas fill at once. One change at a time.\n\n"
+            "    magicbiz replica add magicbiz-replica:eyJ...",
+    .run = replica_add,
 };

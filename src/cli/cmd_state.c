@@ -215,10 +215,41 @@ static void print_health(const json_t *h)
                mb_json_get_text(alarm, "text", ""));
 }
 
+static void print_ms(const json_t *r, const char *name, const char *text)
+{
+    if (json_object_get(r, name) != NULL)
+        printf(", %s %" PRId64 " ms", text, mb_json_get_int(r, name, 0));
+}
+
+/* As the daemon that was asked sees them. */
+static void print_node(const json_t *node)
+{
+    int64_t slot = mb_json_get_int(node, "slot", 0), leader = mb_json_get_int(node, "leader", 0);
+    const json_t *r;
+    size_t i;
+    printf("role        %s", mb_json_get_text(node, "role", ""));
+    if (leader == 0)
+        puts(", no leader known");
+    else
+        printf(", leader: replica %" PRId64 "\n", leader);
+    json_array_foreach(json_object_get(node, "replicas"), i, r)
+    {
+        int64_t its = mb_json_get_int(r, "slot", -1);
+        printf("replica %-3" PRId64 " ", mb_json_get_int(r, "number", 0));
+        if (its < 0)
+            printf("not heard");
+        else
+            printf("slot %" PRId64 ", lag %" PRId64, its, slot > its ? slot - its : 0);
+        print_ms(r, "round_trip_ms", "round trip");
+        print_ms(r, "heard_ms", "heard before");
+        puts(mb_json_get_flag(r, "self", false) ? ", this one" : "");
+    }
+}
+
 static int status(struct cli *c, struct mb_error *error)
 {
     struct cli_org *o;
-    json_t *health = NULL;
+    json_t *health = NULL, *node = NULL;
     int64_t began_ms = mb_now_ms();
     int rc = cli_open_org(c, &o, error);
     if (rc != 0)
@@ -229,6 +260,8 @@ static int status(struct cli *c, struct mb_error *error)
     /* The operator's socket tells more; by the onion that page is unknown, as any other. */
     if (cli_get(o, "/v1/health", &health, NULL) != 0)
         health = NULL;
+    if (health != NULL && cli_get(o, "/v1/status", &node, NULL) != 0)
+        node = NULL;
     json_t *replicas = json_object_get(json_object_get(o->summary, "config"), "replicas");
     if (c->json) {
         json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:b, s:I, s:O}", "name", o->genesis.name,
@@ -237,16 +270,21 @@ static int status(struct cli *c, struct mb_error *error)
                                  1, "answered_ms", (json_int_t)took_ms, "replicas", replicas);
         if (health != NULL)
             json_object_set(json, "health", health);
+        if (node != NULL)
+            json_object_set(json, "node", node);
         cli_print_json(json);
     } else {
         printf("%s: slot %" PRId64 ", checkpoint %" PRIu64 " (%" PRId64
                " s ago), verified; %zu replica%s; answered in %" PRId64 " ms\n",
                o->genesis.name, slot, o->newest.slot, mb_clock_s() - time,
                json_array_size(replicas), json_array_size(replicas) == 1 ? "" : "s", took_ms);
+        if (node != NULL)
+            print_node(node);
         if (health != NULL)
             print_health(health);
     }
     json_decref(health);
+    json_decref(node);
     return 0;
 }
 

@@ -7,21 +7,38 @@ extern const struct cli_command cmd_org_join, cmd_org_list, cmd_org_show, cmd_or
 extern const struct cli_command cmd_status, cmd_send, cmd_get, cmd_list, cmd_log, cmd_audit;
 extern const struct cli_command cmd_repo_create, cmd_repo_set, cmd_repo_list, cmd_repo_show;
 extern const struct cli_command cmd_replica_list, cmd_replica_remove;
+extern const struct cli_command cmd_replica_invite, cmd_replica_request, cmd_replica_add;
 extern const struct cli_command cmd_repo_clone, cmd_repo_setup, cmd_repo_scrub;
 extern const struct cli_command cmd_completion, cmd_manual;
 
 const struct cli_command *const cli_commands[] = {
-    &cmd_id_new,       &cmd_id_list,
-    &cmd_id_show,      &cmd_id_export,
-    &cmd_org_join,     &cmd_org_list,
-    &cmd_org_show,     &cmd_org_leave,
-    &cmd_replica_list, &cmd_replica_remove,
-    &cmd_status,       &cmd_get,
-    &cmd_list,         &cmd_send,
-    &cmd_log,          &cmd_audit,
-    &cmd_repo_create,  &cmd_repo_list,
-    &cmd_repo_show,    &cmd_repo_set,
-    &cmd_repo_clone,   &cmd_repo_setup,
-    &cmd_repo_scrub,   &cmd_completion,
-    &cmd_manual,       NULL,
+    &cmd_id_new,
+    &cmd_id_list,
+    &cmd_id_show,
+    &cmd_id_export,
+    &cmd_org_join,
+    &cmd_org_list,
+    &cmd_org_show,
+    &cmd_org_leave,
+    &cmd_replica_list,
+    &cmd_replica_invite,
+    &cmd_replica_request,
+    &cmd_replica_add,
+    &cmd_replica_remove,
+    &cmd_status,
+    &cmd_get,
+    &cmd_list,
+    &cmd_send,
+    &cmd_log,
+    &cmd_audit,
+    &cmd_repo_create,
+    &cmd_repo_list,
+    &cmd_repo_show,
+    &cmd_repo_set,
+    &cmd_repo_clone,
+    &cmd_repo_setup,
+    &cmd_repo_scrub,
+    &cmd_completion,
+    &cmd_manual,
+    NULL,
 };

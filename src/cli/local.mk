@@ -17,7 +17,6 @@ magicbiz_SOURCES = \
 	src/cli/main.c \
 	src/cli/module.c \
 	src/cli/org.c \
-	src/cli/pin.c \
 	src/cli/remote.c \
 	src/cli/run.c \
 	src/cli/scrub.c src/cli/scrub.h \
@@ -33,16 +32,15 @@ git_remote_magicbiz_SOURCES = \
 	src/cli/identity.c \
 	src/cli/module.c \
 	src/cli/org.c \
-	src/cli/pin.c \
 	src/cli/remote.c \
 	src/cli/run.c \
 	src/cli/verify.c
 git_remote_magicbiz_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS)
 
 unit_tests += tests/unit/test_cli tests/unit/test_cli_replicas
-tests_unit_test_cli_SOURCES = tests/unit/test_cli.c src/cli/pin.c src/cli/scrub.c
+tests_unit_test_cli_SOURCES = tests/unit/test_cli.c src/cli/scrub.c
 tests_unit_test_cli_replicas_SOURCES = tests/unit/test_cli_replicas.c src/cli/handover.c src/cli/verify.c
 fuzz_targets += tests/fuzz/fuzz_cli_pin tests/fuzz/fuzz_scrub
-tests_fuzz_fuzz_cli_pin_SOURCES = tests/fuzz/fuzz_cli_pin.c src/cli/pin.c
+tests_fuzz_fuzz_cli_pin_SOURCES = tests/fuzz/fuzz_cli_pin.c
 tests_fuzz_fuzz_scrub_SOURCES = tests/fuzz/fuzz_scrub.c src/cli/scrub.c
 tests_fuzz_fuzz_scrub_LDADD = modules/vcs/libvcs.la $(LDADD)

@@ -26,10 +26,10 @@ static char *pin_path(const struct cli *c, const char *name)
     return mb_asprintf("%s/orgs/%s", c->config_dir, name);
 }
 
-int cli_pin_save(const struct cli *c, const struct cli_pin *pin, struct mb_error *error)
+int cli_pin_save(const struct cli *c, const struct mb_pin *pin, struct mb_error *error)
 {
     char *folder = mb_asprintf("%s/orgs", c->config_dir), *path = pin_path(c, pin->name);
-    char *text = cli_pin_text(pin), *line = mb_asprintf("%s\n", text);
+    char *text = mb_pin_text(pin), *line = mb_asprintf("%s\n", text);
     int rc = mb_make_dir(folder, 0700, error);
     if (rc == 0)
         rc = mb_write_file(path, mb_bytes_of(line), 0600, error);
@@ -40,12 +40,12 @@ int cli_pin_save(const struct cli *c, const struct cli_pin *pin, struct mb_error
     return rc;
 }
 
-int cli_pin_load(const struct cli *c, const char *name, struct cli_pin *pin, struct mb_error *error)
+int cli_pin_load(const struct cli *c, const char *name, struct mb_pin *pin, struct mb_error *error)
 {
     struct mb_buf text = {0};
     char *path = pin_path(c, name);
     int rc = 0;
-    *pin = (struct cli_pin){0};
+    *pin = (struct mb_pin){0};
     if (!cli_name_valid(name) || access(path, F_OK) != 0)
         rc = mb_fail(error, MB_ENOENT, "org.unknown",
                      "no organisation %.40s was joined: magicbiz org list shows those that were",
@@ -54,7 +54,7 @@ int cli_pin_load(const struct cli *c, const char *name, struct cli_pin *pin, str
         rc = mb_read_file(path, 4096, &text, error);
     if (rc == 0) {
         mb_buf_text(&text)[strcspn(mb_buf_text(&text), "\n")] = 0;
-        rc = cli_pin_parse(pin, mb_buf_text(&text), error);
+        rc = mb_pin_parse(pin, mb_buf_text(&text), error);
     }
     if (rc == 0)
         pin->name = mb_strdup(name);

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Talking to an organisation: its onions in turn, or a daemon's Unix socket. */
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cli/cli.h"
+#include "loop/loop.h"
 
 #define ANSWER_MAX (64u << 20)
 #define LINE_MAX   (8u << 20)
+#define BUSY       (-200) /* of call_each() */
+#define BUSY_MS    60000
 
 static const char *setting(const struct cli *c, const char *option, const char *variable)
 {
@@ -35,14 +40,14 @@ static int add_client(struct cli_org *o, const char *socket, const char *onion,
     return mb_http_client_new(&o->clients[o->client_count++], &options, error);
 }
 
-int cli_connect(struct cli *c, struct cli_pin *pin, struct cli_org **out, struct mb_error *error)
+int cli_connect(struct cli *c, struct mb_pin *pin, struct cli_org **out, struct mb_error *error)
 {
     const char *socket = setting(c, "socket", "MAGICBIZ_SOCKET");
     struct cli_org *o = mb_calloc(1, sizeof *o);
     int rc = 0;
     o->cli = c;
     o->pin = *pin;
-    *pin = (struct cli_pin){0};
+    *pin = (struct mb_pin){0};
     cli_load_seen(o, &o->seen);
     o->clients = mb_calloc(o->pin.onion_count + 1, sizeof(struct mb_http_client *));
     if (socket != NULL)
@@ -61,7 +66,7 @@ void cli_org_free(struct cli_org *o)
     for (size_t i = 0; i < o->client_count; i++)
         mb_http_client_free(o->clients[i]);
     free(o->clients);
-    cli_pin_clear(&o->pin);
+    mb_pin_clear(&o->pin);
     mb_buf_clear(&o->genesis_text);
     mb_genesis_clear(&o->genesis);
     free(o->configs);
@@ -110,21 +115,54 @@ static int parse_answer(unsigned status, const struct mb_buf *body, bool any_sta
     return rc;
 }
 
+/* A replica that cannot take it now (limit.*): another may, and so may this one later. */
+static bool is_busy(unsigned status, const struct mb_buf *body, struct mb_error *error)
+{
+    json_t *answer;
+    if (status != 503 || mb_json_parse(&answer, body->data, body->len, NULL) != 0)
+        return false;
+    const char *code = mb_json_get_text(json_object_get(answer, "error"), "code", "");
+    bool busy = strncmp(code, "limit.", 6) == 0;
+    if (busy)
+        answer_error(status, answer, error);
+    json_decref(answer);
+    return busy;
+}
+
 /* One call on each client in turn, beginning with the one that answered last. */
-static int call(struct cli_org *o, const char *path, const struct mb_bytes *post, unsigned *status,
-                struct mb_buf *body, struct mb_error *error)
+static int call_each(struct cli_org *o, const char *path, const struct mb_bytes *post,
+                     unsigned *status, struct mb_buf *body, struct mb_error *error)
 {
     int rc = MB_EREACH;
-    for (size_t i = 0; i < o->client_count && rc == MB_EREACH; i++) {
+    for (size_t i = 0; i < o->client_count && (rc == MB_EREACH || rc == BUSY); i++) {
         struct mb_http_client *client = o->clients[o->current];
         mb_buf_reset(body);
         rc = post == NULL ? mb_http_get(client, path, ANSWER_MAX, status, body, error)
                           : mb_http_post(client, path, "application/json", *post, ANSWER_MAX,
                                          status, body, error);
-        if (rc == MB_EREACH)
+        if (rc == 0 && is_busy(*status, body, error))
+            rc = BUSY;
+        if (rc == BUSY || rc == MB_EREACH)
             o->current = (o->current + 1) % o->client_count;
     }
     return rc;
+}
+
+/* The same bytes are sent again: a command counts once, however often it comes. */
+static int call(struct cli_org *o, const char *path, const struct mb_bytes *post, unsigned *status,
+                struct mb_buf *body, struct mb_error *error)
+{
+    int64_t until = mb_now_ms() + (o->cli->timeout_ms > 0 ? o->cli->timeout_ms : BUSY_MS);
+    bool said = false;
+    int rc;
+    while ((rc = call_each(o, path, post, status, body, error)) == BUSY && mb_now_ms() < until) {
+        const struct timespec second = {.tv_sec = 1};
+        if (!said)
+            fprintf(stderr, "magicbiz: %s; waiting\n", error->text);
+        said = true;
+        nanosleep(&second, NULL);
+    }
+    return rc == BUSY ? MB_EREACH : rc;
 }
 
 int cli_get(struct cli_org *o, const char *path, json_t **out, struct mb_error *error)
@@ -189,7 +227,28 @@ int cli_get_lines(struct cli_org *o, const char *path,
     return rc;
 }
 
-static int choose_pin(struct cli *c, struct cli_pin *pin, struct mb_error *error)
+int cli_operator(struct cli *c, const char *path, json_t **out, struct mb_error *error)
+{
+    struct mb_http_client_options options = {.unix_path = setting(c, "socket", "MAGICBIZ_SOCKET"),
+                                             .timeout_ms = c->timeout_ms};
+    struct mb_http_client *client = NULL;
+    struct mb_buf body = {0};
+    unsigned status = 0;
+    *out = NULL;
+    if (options.unix_path == NULL)
+        return mb_fail(error, MB_EINVAL, "operator.socket",
+                       "name the daemon's operator socket: --socket DIR/run/operator.sock");
+    int rc = mb_http_client_new(&client, &options, error);
+    if (rc == 0)
+        rc = mb_http_get(client, path, ANSWER_MAX, &status, &body, error);
+    if (rc == 0)
+        rc = parse_answer(status, &body, false, out, error);
+    mb_buf_clear(&body);
+    mb_http_client_free(client);
+    return rc;
+}
+
+static int choose_pin(struct cli *c, struct mb_pin *pin, struct mb_error *error)
 {
     const char *name = setting(c, "org", "MAGICBIZ_ORG");
     char **names;
@@ -268,11 +327,11 @@ static int follow_onions(struct cli_org *o, struct mb_error *error)
 
 int cli_open_org(struct cli *c, struct cli_org **out, struct mb_error *error)
 {
-    struct cli_pin pin = {0};
+    struct mb_pin pin = {0};
     int rc = choose_pin(c, &pin, error);
     if (rc == 0)
         rc = cli_connect(c, &pin, out, error);
-    cli_pin_clear(&pin);
+    mb_pin_clear(&pin);
     if (rc == 0)
         rc = cli_get(*out, "/v1/org", &(*out)->summary, error);
     if (rc == 0)

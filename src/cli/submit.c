@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Signing a command and submitting it, safe to repeat: the id makes it happen once. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli/cli.h"
 #include "host/host.h"
+#include "loop/loop.h"
+
+#define WAIT_MS 120000
 
 static json_t *sign_envelope(struct cli_org *o, const struct cli_identity *id, const char *type,
                              const json_t *body, unsigned work_bits, struct mb_error *error)
@@ -32,10 +36,20 @@ json_t *cli_envelope(struct cli_org *o, const struct cli_identity *id, const cha
 
 static int post(struct cli_org *o, const json_t *envelope, json_t **answer, struct mb_error *error)
 {
-    unsigned status;
-    const char *path =
-        cli_option(o->cli, "no-wait") != NULL ? "/v1/commands?wait=0" : "/v1/commands";
-    return cli_post(o, path, (json_t *)envelope, &status, answer, error);
+    unsigned status = 0;
+    bool wait = cli_option(o->cli, "no-wait") == NULL;
+    int64_t until = mb_now_ms() + (o->cli->timeout_ms > 0 ? o->cli->timeout_ms : WAIT_MS);
+    const char *path = wait ? "/v1/commands?wait=15" : "/v1/commands?wait=0";
+    int rc;
+    while ((rc = cli_post(o, path, (json_t *)envelope, &status, answer, error)) == 0 &&
+           status == 202 && wait && mb_now_ms() < until) {
+        fputs("magicbiz: no replica leads, or it is slow: waiting; the command counts once\n",
+              stderr);
+        json_decref(*answer);
+        *answer = NULL;
+        o->current = (o->current + 1) % o->client_count;
+    }
+    return rc;
 }
 
 /* The work that an answer asks for, or 0. */

@@ -53,47 +53,6 @@ static int save_seen(const struct cli_org *o, const struct cli_seen *s, struct m
     return rc;
 }
 
-static size_t read_path(const json_t *array, struct mb_hash path[MB_HISTORY_PATH_MAX])
-{
-    const json_t *item;
-    size_t i, count = 0;
-    json_array_foreach(
-        array, i, item) if (count < MB_HISTORY_PATH_MAX && json_is_string(item) &&
-                            mb_hash_from_hex(&path[count], json_string_value(item)) == 0) count++;
-    return count == json_array_size(array) ? count : SIZE_MAX;
-}
-
-static bool consistent(const json_t *answer, const struct cli_seen *from,
-                       const struct mb_header *to)
-{
-    struct mb_hash inclusion[MB_HISTORY_PATH_MAX], path[MB_HISTORY_PATH_MAX];
-    struct mb_buf bytes = {0};
-    struct mb_header header;
-    const char *hex = mb_json_get_text(answer, "header", "");
-    size_t len = strlen(hex) / 2;
-    bool ok = len <= MB_HEADER_MAX;
-    if (ok) {
-        mb_buf_reserve(&bytes, len);
-        ok = mb_hex_decode(bytes.data, len, hex, strlen(hex)) == 0;
-        bytes.len = ok ? len : 0;
-    }
-    ok = ok && mb_header_decode(&header, mb_buf_bytes(&bytes), NULL) == 0 &&
-         header.slot == from->slot;
-    struct mb_hash is = mb_sha256(bytes.data, bytes.len);
-    struct mb_hash leaf = mb_history_leaf(mb_buf_bytes(&bytes));
-    ok = ok && mb_hash_equal(&is, &from->hash);
-    size_t inclusion_len = read_path(json_object_get(answer, "inclusion"), inclusion);
-    size_t path_len = read_path(json_object_get(answer, "path"), path);
-    ok = ok && inclusion_len != SIZE_MAX && path_len != SIZE_MAX &&
-         mb_history_verify_inclusion(&leaf, from->slot, to->slot, inclusion, inclusion_len,
-                                     &to->history_root);
-    if (ok && from->slot > 0)
-        ok = mb_history_verify_consistency(from->slot, &header.history_root, to->slot,
-                                           &to->history_root, path, path_len);
-    mb_buf_clear(&bytes);
-    return ok;
-}
-
 /* The checkpoint's history holds the header that was trusted before. */
 static int check_consistency(struct cli_org *o, const struct cli_seen *from,
                              const struct mb_header *to, struct mb_error *error)
@@ -115,7 +74,7 @@ static int check_consistency(struct cli_org *o, const struct cli_seen *from,
     char *path = mb_asprintf("/v1/consistency?from=%" PRIu64 "&to=%" PRIu64, from->slot, to->slot);
     json_t *answer = NULL;
     int rc = cli_get(o, path, &answer, error);
-    if (rc == 0 && !consistent(answer, from, to))
+    if (rc == 0 && !mb_history_holds(answer, from->slot, &from->hash, to, NULL))
         rc = mb_fail(error, MB_EPROOF, "checkpoint.fork",
                      "the history at slot %" PRIu64 " does not contain the header trusted at slot "
                      "%" PRIu64 ": it was forked; ask the organisation's members",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/api.h"
+#include "daemon/follow.h"
 
 static json_t *onion_json(const struct mb_onion_status *o)
 {
@@ -71,6 +72,7 @@ void node_report(struct node *n, struct mb_report *r)
     consensus_report(n->consensus, r);
     checkpoints_report(n->checkpoints, r);
     links_report(n->links, r);
+    follow_report(n->follow, r);
     api_report(n->api, r);
     http_report(r, "public", n->public_http);
     http_report(r, "operator", n->operator_http);

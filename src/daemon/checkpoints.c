@@ -207,6 +207,21 @@ void checkpoints_receive(struct checkpoints *c, uint32_t from, const struct mb_r
         node_fail(n, &error);
 }
 
+int checkpoints_take(struct checkpoints *c, const struct mb_checkpoint *checkpoint,
+                     struct mb_error *error)
+{
+    struct node *n = c->node;
+    struct mb_header header;
+    struct mb_membership config;
+    int rc = mb_header_decode(&header, mb_buf_bytes(&checkpoint->header), error);
+    if (rc != 0 || mb_ledger_config_at(n->ledger, header.slot, &config) != 1)
+        return rc;
+    for (size_t i = 0; i < checkpoint->count; i++)
+        mb_collector_add(collector(c), &config, mb_buf_bytes(&checkpoint->header),
+                         mb_buf_bytes(&checkpoint->signatures[i].signature), NULL);
+    return settle(c, header.slot, error);
+}
+
 static void on_timer(void *arg)
 {
     struct checkpoints *c = arg;

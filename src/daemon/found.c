@@ -18,7 +18,7 @@
 
 #include <sodium.h>
 
-#include "daemon/node.h"
+#include "daemon/found.h"
 
 struct founding {
     const char *name, *data, *include;
@@ -162,24 +162,24 @@ static int founder_key(const char *given, struct mb_public_key *key, struct mb_e
     return rc;
 }
 
-static int write_key(const struct founding *f, const char *name, const void *data, size_t len,
+static int write_key(const char *data, const char *name, const void *bytes, size_t len,
                      struct mb_error *error)
 {
-    char *path = mb_asprintf("%s/keys/%s", f->data, name);
-    int rc = mb_write_file(path, mb_bytes(data, len), 0600, error);
+    char *path = mb_asprintf("%s/keys/%s", data, name);
+    int rc = mb_write_file(path, mb_bytes(bytes, len), 0600, error);
     free(path);
     return rc;
 }
 
-static int make_onion(const struct founding *f, const char *name, char address[MB_ONION_SIZE],
-                      struct mb_error *error)
+int found_onion(const char *data, const char *name, char address[MB_ONION_SIZE],
+                struct mb_error *error)
 {
     uint8_t seed[32], key[64];
     mb_random(seed, sizeof seed);
     mb_onion_key_from_seed(key, seed);
     int rc = mb_onion_address(address, key);
     if (rc == 0)
-        rc = write_key(f, name, key, sizeof key, error);
+        rc = write_key(data, name, key, sizeof key, error);
     sodium_memzero(seed, sizeof seed);
     sodium_memzero(key, sizeof key);
     return rc;
@@ -201,19 +201,18 @@ int node_onion_key(const char *data, const char *name, uint8_t key[64], struct m
 }
 
 /* X25519, for the client authorisation of the peer onions. */
-static int make_tor_auth(const struct founding *f, struct mb_buf *text, struct mb_error *error)
+int found_tor_auth(const char *data, struct mb_buf *text, struct mb_error *error)
 {
     uint8_t secret[32], public_key[32];
     mb_random(secret, sizeof secret);
     crypto_scalarmult_base(public_key, secret);
     mb_base32_encode(text, public_key, sizeof public_key);
-    int rc = write_key(f, "tor_auth", secret, sizeof secret, error);
+    int rc = write_key(data, "tor_auth", secret, sizeof secret, error);
     sodium_memzero(secret, sizeof secret);
     return rc;
 }
 
-static int make_replica_key(const struct founding *f, struct mb_secret_key *key,
-                            struct mb_error *error)
+int found_replica_key(const char *data, struct mb_secret_key *key, struct mb_error *error)
 {
     uint8_t seed[32];
     uint32_t check;
@@ -222,7 +221,7 @@ static int make_replica_key(const struct founding *f, struct mb_secret_key *key,
     mb_random(&check, sizeof check);
     mb_secret_key_from_seed(key, seed);
     mb_secret_key_write(key, "", check, &file);
-    int rc = write_key(f, "replica", file.data, file.len, error);
+    int rc = write_key(data, "replica", file.data, file.len, error);
     sodium_memzero(seed, sizeof seed);
     sodium_memzero(file.data, file.len);
     mb_buf_clear(&file);
@@ -258,11 +257,11 @@ static int make_genesis(const struct founding *f, const struct mb_modules *modul
         if (rc == 0)
             json_array_append_new(founders, text_of_key(&founder));
     }
-    if (rc != 0 || (rc = make_replica_key(f, key, error)) != 0 ||
-        (rc = make_onion(f, "organisation.onion", onion, error)) != 0 ||
-        (rc = make_onion(f, "replica.onion", own, error)) != 0 ||
-        (rc = make_onion(f, "peer.onion", peer, error)) != 0 ||
-        (rc = make_tor_auth(f, &tor_auth, error)) != 0) {
+    if (rc != 0 || (rc = found_replica_key(f->data, key, error)) != 0 ||
+        (rc = found_onion(f->data, "organisation.onion", onion, error)) != 0 ||
+        (rc = found_onion(f->data, "replica.onion", own, error)) != 0 ||
+        (rc = found_onion(f->data, "peer.onion", peer, error)) != 0 ||
+        (rc = found_tor_auth(f->data, &tor_auth, error)) != 0) {
         json_decref(founders);
         mb_buf_clear(&tor_auth);
         return rc;
@@ -285,18 +284,17 @@ static int make_genesis(const struct founding *f, const struct mb_modules *modul
     return rc;
 }
 
-/* Genesis and its signed header 0 open the archive; an empty log stands beside it. */
-static int write_history(const struct founding *f, const struct mb_modules *modules,
-                         const struct mb_secret_key *key, struct mb_bytes genesis,
-                         struct mb_tip *tip, struct mb_error *error)
+int found_history(const char *data, const struct mb_modules *modules,
+                  const struct mb_secret_key *key, struct mb_bytes genesis, struct mb_tip *tip,
+                  struct mb_error *error)
 {
     struct mb_memory *memory = mb_memory_new();
     struct mb_ledger *ledger = NULL;
     struct mb_archive *archive = NULL;
-    char *archive_dir = mb_asprintf("%s/archive", f->data);
-    char *log_dir = mb_asprintf("%s/log", f->data);
-    struct mb_signature own = {.key = key->public_key};
-    struct mb_checkpoint checkpoint = {.signatures = &own, .count = 1};
+    char *archive_dir = mb_asprintf("%s/archive", data);
+    char *log_dir = mb_asprintf("%s/log", data);
+    struct mb_signature own = {0};
+    struct mb_checkpoint checkpoint = {.signatures = &own, .count = key != NULL};
     struct mb_buf record = {0};
     uint8_t header[MB_HEADER_MAX];
 
@@ -305,8 +303,11 @@ static int write_history(const struct founding *f, const struct mb_modules *modu
     if (rc == 0) {
         *tip = *mb_ledger_tip(ledger);
         mb_buf_add(&checkpoint.header, header, mb_header_encode(&tip->header, header));
-        mb_sshsig_sign(key, MB_NAMESPACE_CHECKPOINT, mb_buf_bytes(&checkpoint.header),
-                       &own.signature);
+        if (key != NULL) {
+            own.key = key->public_key;
+            mb_sshsig_sign(key, MB_NAMESPACE_CHECKPOINT, mb_buf_bytes(&checkpoint.header),
+                           &own.signature);
+        }
         mb_checkpoint_encode(&checkpoint, &record);
     }
     if (rc == 0)
@@ -330,16 +331,18 @@ static int write_history(const struct founding *f, const struct mb_modules *modu
     return rc;
 }
 
-static int write_config(const struct founding *f, struct mb_error *error)
+int found_config(const char *data, const char *const *modules, size_t count, const char *tor_mode,
+                 const char *include, const char *more, struct mb_error *error)
 {
     struct mb_buf text = {0};
-    char *path = mb_asprintf("%s/magicbiz.conf", f->data);
+    char *path = mb_asprintf("%s/magicbiz.conf", data);
     mb_buf_add_text(&text, "# Every option is in magicbiz.conf(5).\n[daemon]\ndata = .\nmodules =");
-    for (size_t i = 0; i < f->module_count; i++)
-        mb_buf_addf(&text, " %s", f->modules[i]);
-    mb_buf_addf(&text, "\n\n[tor]\nmode = %s\n", f->tor_mode);
-    if (f->include != NULL)
-        mb_buf_addf(&text, "include = %s\n", f->include);
+    for (size_t i = 0; i < count; i++)
+        mb_buf_addf(&text, " %s", modules[i]);
+    mb_buf_addf(&text, "\n\n[tor]\nmode = %s\n", tor_mode);
+    if (include != NULL)
+        mb_buf_addf(&text, "include = %s\n", include);
+    mb_buf_add_text(&text, more);
     int rc = mb_write_file(path, mb_buf_bytes(&text), 0600, error);
     mb_buf_clear(&text);
     free(path);
@@ -377,11 +380,11 @@ static const char *const made[] = {"keys", "archive", "log", "genesis.json", "ma
 #define MADE (sizeof made / sizeof *made)
 
 /* Keys that are there already belong to somebody: they are never written over. */
-static int refuse_existing(const struct founding *f, struct mb_error *error)
+int found_refuse_existing(const char *data, struct mb_error *error)
 {
     int rc = 0;
     for (size_t i = 0; i < MADE && rc == 0; i++) {
-        char *path = mb_asprintf("%s/%s", f->data, made[i]);
+        char *path = mb_asprintf("%s/%s", data, made[i]);
         struct stat st;
         if (lstat(path, &st) == 0)
             rc = mb_fail(error, MB_EREFUSED, "init.exists",
@@ -400,14 +403,14 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
 }
 
 /* What a founding that failed has written. */
-static void remove_made(const struct founding *f)
+void found_remove(const char *data)
 {
     for (size_t i = 0; i < MADE; i++) {
-        char *path = mb_asprintf("%s/%s", f->data, made[i]);
+        char *path = mb_asprintf("%s/%s", data, made[i]);
         nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
         free(path);
     }
-    rmdir(f->data); /* if it is empty */
+    rmdir(data); /* if it is empty */
 }
 
 static int write_all(const struct founding *f, const struct mb_modules *modules,
@@ -429,9 +432,9 @@ static int write_all(const struct founding *f, const struct mb_modules *modules,
     if (rc == 0)
         rc = mb_write_file(genesis_path, mb_buf_bytes(&genesis_text), 0600, error);
     if (rc == 0)
-        rc = write_config(f, error);
+        rc = found_config(f->data, f->modules, f->module_count, f->tor_mode, f->include, "", error);
     if (rc == 0)
-        rc = write_history(f, modules, &key, mb_buf_bytes(&genesis_text), &tip, error);
+        rc = found_history(f->data, modules, &key, mb_buf_bytes(&genesis_text), &tip, error);
     if (rc == 0)
         print_result(f, &genesis, &tip, &key);
     mb_genesis_clear(&genesis);
@@ -445,14 +448,14 @@ static int write_all(const struct founding *f, const struct mb_modules *modules,
 static int found(const struct founding *f, struct mb_error *error)
 {
     struct mb_modules modules = {0};
-    int rc = refuse_existing(f, error);
+    int rc = found_refuse_existing(f->data, error);
     for (size_t i = 0; i < f->module_count && rc == 0; i++)
         rc = mb_modules_load(&modules, mb_modules_dir(MB_MODULE_DIR), f->modules[i], error);
     if (rc != 0)
         return rc;
     rc = write_all(f, &modules, error);
     if (rc != 0)
-        remove_made(f);
+        found_remove(f->data);
     return rc;
 }
 

@@ -3,11 +3,14 @@ magicbizd_SOURCES = \
 	src/daemon/api.c src/daemon/api.h \
 	src/daemon/api_operator.c \
 	src/daemon/api_read.c \
+	src/daemon/api_replica.c \
 	src/daemon/api_stream.c \
 	src/daemon/apply.c \
 	src/daemon/checkpoints.c \
 	src/daemon/consensus.c src/daemon/consensus.h \
-	src/daemon/found.c \
+	src/daemon/follow.c src/daemon/follow.h \
+	src/daemon/found.c src/daemon/found.h \
+	src/daemon/join.c \
 	src/daemon/lease.c \
 	src/daemon/links.c \
 	src/daemon/main.c \

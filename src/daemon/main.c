@@ -8,10 +8,12 @@
 
 static const char usage[] =
     "usage: magicbizd init --name NAME --founder PUBKEY... --data DIR [options]\n"
+    "       magicbizd join --invite TEXT --data DIR [options]\n"
     "       magicbizd run --config FILE [--check]\n"
     "       magicbizd --version\n"
     "\n"
     "  init  found an organisation with this daemon as its first replica\n"
+    "  join  make a daemon that follows an organisation, and may become a replica of it\n"
     "  run   run in the foreground\n"
     "\n"
     "Each takes --help. Manual: magicbizd(8), magicbiz.conf(5).\n";
@@ -40,7 +42,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"init", found_main}, {"run", run_main}, {"manual", manual_main}};
+    } commands[] = {{"init", found_main}, {"join", join_main}, {"run", run_main}, {"manual", manual_main}};
     if (argc > 1 && strcmp(argv[1], "--version") == 0) {
         puts(PACKAGE_STRING);
         return 0;

@@ -46,6 +46,7 @@ struct node {
     struct checkpoints *checkpoints;
     struct links *links;
     struct snapshots *snapshots;
+    struct follow *follow; /* NULL: a replica */
     struct api *api;
     unsigned uncommitted; /* blocks applied since the store was committed */
     struct mb_http_server *public_http, *operator_http;
@@ -59,6 +60,7 @@ struct node {
 
     int64_t started_ms;
     bool stopping;
+    bool again; /* once it has stopped, run anew */
     int exit_status;
 };
 
@@ -66,6 +68,12 @@ struct node {
 char *node_path(const struct node *n, const char *name);
 /* Stop with an error that the log names: the replica must not go on. */
 void node_fail(struct node *n, const struct mb_error *error);
+
+/* Stop orderly and run anew, in the same process. */
+void node_restart(struct node *n);
+
+/* join.c: magicbizd join */
+int join_main(int argc, char **argv);
 
 /* options.c */
 const struct mb_section *node_base_sections(void);
@@ -118,6 +126,9 @@ struct checkpoints *checkpoints_new(struct node *n);
 void checkpoints_free(struct checkpoints *c);
 /* We applied a checkpoint slot: sign it, and tell the others. */
 int checkpoints_sign(struct checkpoints *c, uint64_t slot, struct mb_bytes header,
+                     struct mb_error *error);
+/* All signatures of a checkpoint slot that was applied. */
+int checkpoints_take(struct checkpoints *c, const struct mb_checkpoint *checkpoint,
                      struct mb_error *error);
 void checkpoints_receive(struct checkpoints *c, uint32_t from, const struct mb_relay *relay);
 void checkpoints_report(struct checkpoints *c, struct mb_report *r);
@@ -207,6 +218,7 @@ void api_report(struct api *a, struct mb_report *r);
 const struct mb_route *api_read_routes(void);
 const struct mb_route *api_stream_routes(void);
 const struct mb_route *api_operator_routes(void);
+const struct mb_route *api_replica_routes(void); /* api_replica.c */
 
 /* onions.c */
 int onions_start(struct node *n, struct mb_error *error);

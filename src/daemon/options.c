@@ -147,6 +147,21 @@ static const struct mb_option consensus_options[] = {
     {.name = NULL},
 };
 
+static const struct mb_option follow_options[] = {
+    {.name = "invite",
+     .kind = MB_OPTION_TEXT,
+     .fallback = "",
+     .help = "Text by which this daemon joined: where replicas are found, and a header that their\n"
+             "history must hold. Written by\n"
+             ".Ic magicbizd join ."},
+    {.name = "sockets",
+     .kind = MB_OPTION_WORDS,
+     .fallback = "",
+     .help = "Public sockets of replicas on the same machine, asked instead of their onions: for\n"
+             "tests."},
+    {.name = NULL},
+};
+
 static const struct mb_section base_sections[] = {
     {.name = "daemon", .help = "The daemon itself.", .options = daemon_options},
     {.name = "http", .help = "The sockets behind the onion service.", .options = http_options},
@@ -154,6 +169,9 @@ static const struct mb_section base_sections[] = {
     {.name = "consensus",
      .help = "How replicas agree. The defaults are made for tor.",
      .options = consensus_options},
+    {.name = "follow",
+     .help = "What a daemon that is no replica (any more, or not yet) asks for blocks.",
+     .options = follow_options},
     {.name = NULL},
 };
 

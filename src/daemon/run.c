@@ -17,6 +17,7 @@
 #include <sodium.h>
 
 #include "daemon/consensus.h"
+#include "daemon/follow.h"
 
 #ifdef HAVE_SYSTEMD
 #include <systemd/sd-daemon.h>
@@ -156,6 +157,7 @@ static void add_routes(struct node *n, struct mb_http_server *s)
     mb_http_server_routes(s, api_read_routes(), n);
     mb_http_server_routes(s, api_stream_routes(), n);
     mb_http_server_routes(s, api_operator_routes(), n);
+    mb_http_server_routes(s, api_replica_routes(), n);
     for (size_t i = 0; i < n->modules.count; i++)
         if (n->modules.modules[i]->routes != NULL)
             mb_http_server_routes(s, n->modules.modules[i]->routes, n->running[i].self);
@@ -197,6 +199,7 @@ static void stop_modules(struct node *n)
 
 static void stop_all(struct node *n)
 {
+    follow_stop(n->follow);
     links_free(n->links);
     n->links = NULL;
     onions_stop(n);
@@ -212,6 +215,7 @@ static void stop_all(struct node *n)
     node_recovered(n);
     api_free(n->api);
     mb_loop_free(n->loop);
+    follow_free(n->follow);
     snapshots_free(n->snapshots);
     node_close_storage(n);
     mb_secret_key_clear(&n->key);
@@ -232,6 +236,8 @@ static int start_all(struct node *n, struct mb_error *error)
         rc = onions_start(n, error);
     if (rc == 0 && n->number != 0)
         rc = links_start(n->links, n->incarnation, error);
+    if (rc == 0 && n->number == 0 && (n->follow = follow_new(n, error)) == NULL)
+        rc = MB_EINVAL;
     return rc;
 }
 
@@ -262,7 +268,8 @@ static void begin_stop(struct node *n)
     if (n->stopping)
         return;
     n->stopping = true;
-    notify("STOPPING=1");
+    if (!n->again)
+        notify("STOPPING=1");
     if (n->exit_status != 0 || n->operator_http == NULL) {
         if (n->loop != NULL)
             mb_loop_stop(n->loop);
@@ -282,10 +289,18 @@ static void begin_stop(struct node *n)
     sequence_drain(n->sequence, part_drained, &s);
 }
 
+void node_restart(struct node *n)
+{
+    n->again = true;
+    begin_stop(n);
+}
+
 static void on_terminate(void *arg)
 {
+    struct node *n = arg;
     mb_log(MB_LOG_INFO, "daemon", "terminating", "");
-    begin_stop(arg);
+    n->again = false;
+    begin_stop(n);
 }
 
 /* Options marked `reload` take effect; a file that does not hold changes nothing. */
@@ -401,8 +416,15 @@ int run_main(int argc, char **argv)
         n.started_ms = mb_now_ms();
         n.exit_status = serve(&n);
     }
+    bool again = n.again && n.exit_status == 0;
     mb_config_free(n.config);
     free(n.sections);
     free(n.data);
+    if (again) { /* it has become a replica: all parts are made anew */
+        char *const anew[] = {"magicbizd", "run", "--config", path, NULL};
+        execv("/proc/self/exe", anew);
+        fprintf(stderr, "magicbizd: %s: start it again\n", strerror(errno));
+        return 1;
+    }
     return n.exit_status;
 }

@@ -205,6 +205,9 @@ static int admit(struct sequence *s, const struct mb_checked *checked, struct mb
     if (n->stopping || s->drained != NULL || n->exit_status != 0)
         return mb_fail(error, MB_EREACH, "limit.stopping",
                        "the replica is stopping: send it again");
+    if (n->number == 0)
+        return mb_fail(error, MB_EREACH, "limit.follower",
+                       "this daemon only follows the organisation: ask a replica");
     if (s->queued_bytes + size_of(checked) > QUEUE_BYTES_MAX)
         return mb_fail(error, MB_EREACH, "limit.busy", "too much is waiting: send it again later");
     return mb_ledger_try(n->ledger, checked, mb_clock_s(), error);

@@ -17,6 +17,7 @@ struct mb_http_client {
     char *where; /* for people */
     bool onion;
     int64_t timeout_ms;
+    const atomic_bool *stop;
 };
 
 /* One call. */
@@ -96,6 +97,10 @@ static int on_progress(void *arg, curl_off_t down_total, curl_off_t down, curl_o
     int64_t now = mb_now_ms();
     (void)down_total;
     (void)up_total;
+    if (c->client->stop != NULL && atomic_load(c->client->stop)) {
+        c->rc = mb_fail(c->error, MB_EREACH, "http.stopped", "the call was broken off");
+        return 1;
+    }
     if (down + up != c->moved) {
         c->moved = down + up;
         c->moved_ms = now;
@@ -166,6 +171,7 @@ int mb_http_client_new(struct mb_http_client **out, const struct mb_http_client_
 {
     struct mb_http_client *c = mb_calloc(1, sizeof *c);
     *out = NULL;
+    c->stop = options->stop;
     c->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS;
     if (curl_global_init(CURL_GLOBAL_NOTHING) != 0 || (c->curl = curl_easy_init()) == NULL) {
         free(c);

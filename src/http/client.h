@@ -7,17 +7,20 @@
 #ifndef MB_HTTP_CLIENT_H
 #define MB_HTTP_CLIENT_H
 
+#include <stdatomic.h>
+
 #include "base/bytes.h"
 #include "base/error.h"
 
 struct mb_http_client;
 
 struct mb_http_client_options {
-    const char *unix_path; /* talk to this socket; or NULL */
-    const char *onion;     /* "….onion": through socks */
-    const char *socks;     /* "unix:/path" or "127.0.0.1:9050"; loopback only */
-    const char *isolation; /* SOCKS user name: streams of different texts share no circuit */
-    int64_t timeout_ms;    /* for one call to begin answering, and between bytes; 0: 60,000 */
+    const char *unix_path;   /* talk to this socket; or NULL */
+    const char *onion;       /* "….onion": through socks */
+    const char *socks;       /* "unix:/path" or "127.0.0.1:9050"; loopback only */
+    const char *isolation;   /* SOCKS user name: streams of different texts share no circuit */
+    int64_t timeout_ms;      /* for one call to begin answering, and between bytes; 0: 60,000 */
+    const atomic_bool *stop; /* calls are broken off once it is true (within a second); or NULL */
 };
 /* MB_EINVAL, http.clearnet for any target that is neither. */
 int mb_http_client_new(struct mb_http_client **out, const struct mb_http_client_options *options,

@@ -17,19 +17,19 @@ static void check(bool holds)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    struct cli_pin pin, again;
+    struct mb_pin pin, again;
     char *text = mb_strndup((const char *)data, size);
-    if (cli_pin_parse(&pin, text, NULL) == 0) {
-        char *first = cli_pin_text(&pin);
-        check(pin.onion_count > 0 && cli_pin_parse(&again, first, NULL) == 0);
-        char *second = cli_pin_text(&again);
+    if (mb_pin_parse(&pin, text, NULL) == 0) {
+        char *first = mb_pin_text(&pin);
+        check(pin.onion_count > 0 && mb_pin_parse(&again, first, NULL) == 0);
+        char *second = mb_pin_text(&again);
         check(strcmp(first, second) == 0 && pin.slot == again.slot);
         check(mb_hash_equal(&pin.org, &again.org));
         free(first);
         free(second);
-        cli_pin_clear(&again);
+        mb_pin_clear(&again);
     }
-    cli_pin_clear(&pin);
+    mb_pin_clear(&pin);
     free(text);
     return 0;
 }

@@ -23,7 +23,7 @@ static void pins_go_round(void **state)
 {
     char onion[2][MB_ONION_SIZE];
     uint8_t key[32] = {1};
-    struct cli_pin pin;
+    struct mb_pin pin;
     (void)state;
     mb_onion_encode(onion[0], key);
     key[0] = 2;
@@ -31,15 +31,15 @@ static void pins_go_round(void **state)
     static const char *const slots[] = {"0", "17", "9223372036854775807"};
     for (size_t i = 0; i < 3; i++) {
         char *text = mb_asprintf("magicbiz:" HASH "@%s,%s#%s." HASH, onion[0], onion[1], slots[i]);
-        assert_int_equal(cli_pin_parse(&pin, text, NULL), 0);
+        assert_int_equal(mb_pin_parse(&pin, text, NULL), 0);
         assert_int_equal(pin.onion_count, 2);
         assert_string_equal(pin.onions[1], onion[1]);
         assert_int_equal(pin.slot, strtoull(slots[i], NULL, 10));
-        char *again = cli_pin_text(&pin);
+        char *again = mb_pin_text(&pin);
         assert_string_equal(again, text);
         free(again);
         free(text);
-        cli_pin_clear(&pin);
+        mb_pin_clear(&pin);
     }
 }
 
@@ -78,7 +78,7 @@ static void pins_are_refused(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct mb_buf text = {0};
         struct mb_error error = {0};
-        struct cli_pin pin;
+        struct mb_pin pin;
         for (const char *c = cases[i]; *c != 0; c++)
             if (*c == 'O')
                 mb_buf_add_text(&text, onion);
@@ -86,7 +86,7 @@ static void pins_are_refused(void **state)
                 mb_buf_add_text(&text, bad);
             else
                 mb_buf_add_u8(&text, (uint8_t)*c);
-        assert_int_equal(cli_pin_parse(&pin, mb_buf_text(&text), &error), MB_EINVAL);
+        assert_int_equal(mb_pin_parse(&pin, mb_buf_text(&text), &error), MB_EINVAL);
         assert_string_equal(error.code, "pin.invalid");
         assert_null(pin.onions);
         mb_buf_clear(&text);
