@@ -46,7 +46,7 @@ check-model:
 	srcdir='$(abs_srcdir)' CC='$(CC)' $(srcdir)/tests/model/check
 .PHONY: check-model
 EXTRA_DIST += tests/model/check tests/model/paxos.pml
-integration_tests += tests/integration/daemon.sh tests/integration/member.sh tests/integration/durable.sh tests/integration/quickstart.sh tests/integration/org.sh tests/integration/replicas.sh tests/integration/leak.sh
+integration_tests += tests/integration/daemon.sh tests/integration/member.sh tests/integration/durable.sh tests/integration/quickstart.sh tests/integration/org.sh tests/integration/lease.sh tests/integration/replicas.sh tests/integration/leak.sh
 EXTRA_DIST += $(integration_tests) tests/integration/lib.sh
 
 EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/lint/purity.sanitizers \
