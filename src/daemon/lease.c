@@ -501,10 +501,13 @@ void lease_stop(struct node *n)
 
 void lease_report(const struct lease *l, struct mb_report *r)
 {
+    struct mb_membership m;
     if (l == NULL)
         return;
     mb_report_gauge(r, "organisation", "1 if this replica publishes the organisation's onion.",
                     l->published[0] != 0);
+    if (!members_in_force(l, &m) || !in_force(&m, l->node->number))
+        return;
     if (strcmp(l->own.onion, l->current) != 0)
         mb_report_alarm(r, "onion.key",
                         "the key of the organisation's onion is missing: the other replicas are "
