@@ -53,7 +53,13 @@ EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/
 	tests/fuzz/corpus
 CLEANFILES += crash-fuzz_*
 
-check_PROGRAMS += tests/integration/relay
+check_PROGRAMS += tests/integration/relay tests/integration/chaos-client tests/integration/chaos-proxy
+integration_tests += tests/integration/chaos.sh
+# Replicas under fault after fault, for five minutes.
+soak: all tests/integration/chaos-client tests/integration/chaos-proxy
+	MB_CHAOS_SECONDS=$${MB_CHAOS_SECONDS:-300} MB_CHAOS_CLIENTS=$${MB_CHAOS_CLIENTS:-8} \
+	    srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' $(srcdir)/tests/integration/chaos.sh
+.PHONY: soak
 
 # Speed and memory: lines "name value unit".
 # Beside the programs that folders name themselves: those that run a real magicbizd.
