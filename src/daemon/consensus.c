@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SERVE_BYTES     (512u << 10) /* of values in one answer: heartbeats wait behind it */
-#define AHEAD_S         120 /* a value further ahead of our clock waits; learning does not */
-#define CHECKING_MAX    256 /* frames that are being checked; more are dropped, and come again */
-#define HELD_BYTES_MAX  (64u << 20)
+#define SERVE_BYTES    (512u << 10) /* of values in one answer: heartbeats wait behind it */
+#define AHEAD_S        120 /* a value further ahead of our clock waits; learning does not */
+#define CHECKING_MAX   256 /* frames that are being checked; more are dropped, and come again */
+#define HELD_BYTES_MAX (64u << 20)
 
 struct happening { /* an event, and what it borrows */
     struct mb_event event;
@@ -51,7 +51,6 @@ struct check {
     int64_t newest;         /* time of any of its values */
     struct mb_error error;
     int rc;
-    struct mb_timer *wait;
 };
 struct consensus {
     struct node *node;
@@ -61,7 +60,7 @@ struct consensus {
     int64_t began_ms;
     uint64_t incarnation;
     struct happening *head, **tail;
-    bool running;
+    bool running, closed;
     uint64_t in_force, newest; /* versions of configurations */
     uint64_t durable;          /* the newest ticket that is */
     struct held *held, **held_tail;
@@ -70,7 +69,7 @@ struct consensus {
     struct batch *batches[MB_PAXOS_AHEAD_MAX];
     struct asking *asking;
     uint64_t asked;
-    uint64_t sent_bytes, sent_frames, dropped, malformed;
+    uint64_t sent_bytes, sent_frames, dropped, malformed, ahead;
 };
 
 static void run(struct consensus *c);
@@ -99,7 +98,8 @@ struct consensus *consensus_new(struct node *n)
     c->node = n;
     c->core = mb_paxos_new(&options);
     c->timer = mb_timer_new(n->loop, on_timer, c);
-    c->began_ms = mb_now_ms() - 1; /* what others see of it does not tell how long the machine runs */
+    c->began_ms =
+        mb_now_ms() - 1; /* what others see of it does not tell how long the machine runs */
     c->tail = &c->head;
     c->held_tail = &c->held;
     c->carried_tail = &c->carried;
@@ -121,6 +121,12 @@ static void happening_free(struct happening *h)
     mb_paxos_message_clear(&h->message);
     mb_buf_clear(&h->bytes);
     free(h);
+}
+
+void consensus_close(struct consensus *c)
+{
+    if (c != NULL)
+        c->closed = true;
 }
 
 void consensus_free(struct consensus *c)
@@ -222,6 +228,8 @@ static void on_durable(void *arg)
     struct consensus *c = w->consensus;
     c->durable = w->ticket;
     free(w);
+    if (c->closed)
+        return;
     while (c->held != NULL && c->held->ticket <= c->durable) {
         struct held *h = c->held;
         c->held = h->next;
@@ -280,13 +288,14 @@ static void do_serve(struct consensus *c, const struct mb_effect *e)
 {
     struct mb_paxos_item *items = mb_calloc(MB_PAXOS_AHEAD_MAX, sizeof *items);
     struct mb_block *blocks = mb_calloc(MB_PAXOS_AHEAD_MAX, sizeof *blocks);
-    struct mb_paxos_message m = {
-        .kind = MB_PAXOS_CHOSEN, .items = items, .tip = mb_ledger_tip(c->node->ledger)->header.slot};
+    struct mb_paxos_message m = {.kind = MB_PAXOS_CHOSEN,
+                                 .items = items,
+                                 .tip = mb_ledger_tip(c->node->ledger)->header.slot};
     struct mb_buf frame = {0};
     struct mb_error error = {0};
     size_t bytes = 0;
-    for (uint64_t s = e->slot;
-         s <= e->upto && m.count < MB_PAXOS_AHEAD_MAX && bytes < SERVE_BYTES; s++) {
+    for (uint64_t s = e->slot; s <= e->upto && m.count < MB_PAXOS_AHEAD_MAX && bytes < SERVE_BYTES;
+         s++) {
         if (node_read_block(c->node, s, &blocks[m.count], &error) != 0) {
             mb_log(MB_LOG_WARN, "consensus", "not_served", "slot=%" PRIu64 " code=%s", s,
                    error.code);
@@ -327,7 +336,8 @@ static void keep_batch(struct consensus *c, struct batch *b)
     *at = b;
 }
 
-/* Whom we speak to follows the state at once; true if a configuration was decided, which is *out. */
+/* Whom we speak to follows the state at once; true if a configuration was decided, which is *out.
+ */
 static bool members_changed(struct consensus *c, struct mb_paxos_config *out)
 {
     struct mb_membership members[2];
@@ -432,7 +442,7 @@ static bool propose(struct consensus *c)
  * effects of the last blocks are carried out. */
 static void run(struct consensus *c)
 {
-    if (c->running)
+    if (c->running || c->closed)
         return;
     c->running = true;
     for (;;) {
@@ -545,7 +555,6 @@ static void check_free(struct check *k)
     free(k->batches);
     mb_paxos_message_clear(&k->message);
     mb_buf_clear(&k->frame);
-    mb_timer_free(k->wait);
     free(k);
 }
 
@@ -594,19 +603,21 @@ static void check_done(void *arg)
 {
     struct check *k = arg;
     struct consensus *c = k->consensus;
-    int64_t ahead = k->newest - AHEAD_S - mb_clock_s();
+    bool ahead = k->message.kind == MB_PAXOS_ACCEPT && k->newest > mb_clock_s() + AHEAD_S;
+    if (k->rc == 0 && !ahead) {
+        check_pass(k);
+        return;
+    }
+    c->checking--;
     if (k->rc != 0) {
         c->malformed++;
-        c->checking--;
         mb_log(MB_LOG_WARN, "consensus", "malformed", "replica=%u code=%s", k->from, k->error.code);
-        check_free(k);
-    } else if (k->message.kind == MB_PAXOS_ACCEPT && ahead > 0) {
-        /* Delayed, not refused: a leader whose clock is ahead cannot hurry ledger time. */
-        k->wait = mb_timer_new(c->node->loop, check_pass, k);
-        mb_timer_set(k->wait, ahead * 1000);
     } else {
-        check_pass(k);
+        /* Delayed, not refused: the leader asks again as long as it leads, and one whose clock is
+         * ahead cannot hurry ledger time. */
+        c->ahead++;
     }
+    check_free(k);
 }
 
 /* Whoever may have proposed a value for a slot that is not applied. */
@@ -667,6 +678,9 @@ void consensus_report(struct consensus *c, struct mb_report *r)
     mb_report_counter(r, "dropped_total", "Messages dropped because too much waited.", c->dropped);
     mb_report_counter(r, "malformed_total", "Messages of other replicas that did not hold.",
                       c->malformed);
+    mb_report_counter(r, "ahead_total",
+                      "Values not accepted yet because their time is over two minutes ahead.",
+                      c->ahead);
     if (s.faulty_to != 0)
         mb_report_alarm(r, "log.faulty",
                         "the log was damaged: this replica promises nothing until it has learnt "

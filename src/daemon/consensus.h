@@ -21,6 +21,10 @@ struct consensus_start {
 
 struct consensus *consensus_new(struct node *n);
 void consensus_start(struct consensus *c, const struct consensus_start *start);
+/* No step is taken any more, whatever still becomes durable: what they work with may go. NULL is
+ * fine.
+ */
+void consensus_close(struct consensus *c);
 void consensus_free(struct consensus *c);
 
 /* Something waits to be proposed. */
@@ -42,6 +46,5 @@ void consensus_unstamp(const struct mb_wal_stamp *stamp, struct mb_ballot *promi
                        uint64_t *incarnation);
 /* An acceptance's payload in the log: ballot || value. */
 bool consensus_unlog(struct mb_bytes payload, struct mb_paxos_item *item);
-
 
 #endif

@@ -35,7 +35,7 @@ void links_free(struct links *l)
 
 size_t links_count(const struct links *l)
 {
-    return l->count;
+    return l == NULL ? 0 : l->count;
 }
 
 static void on_frame(void *arg, uint32_t from, uint64_t epoch, struct mb_bytes bytes)
@@ -221,7 +221,7 @@ void links_update(struct links *l, const struct mb_membership *members, size_t c
 void links_send(struct links *l, uint32_t to, const struct mb_relay *relay)
 {
     struct mb_buf frame = {0};
-    if (l->peers == NULL || l->count == 0)
+    if (l == NULL || l->peers == NULL || l->count == 0)
         return;
     mb_relay_encode(&frame, relay);
     for (size_t i = 0; i < l->count; i++)

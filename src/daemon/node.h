@@ -147,8 +147,8 @@ int links_start(struct links *l, uint64_t incarnation, struct mb_error *error);
 void links_free(struct links *l);
 /* These are the replicas now. */
 void links_update(struct links *l, const struct mb_membership *members, size_t count);
-size_t links_count(const struct links *l); /* others */
-/* To one, or (0) to all others; lost if there is no such replica. */
+size_t links_count(const struct links *l); /* others; NULL: 0 */
+/* To one, or (0) to all others; lost if there is no such replica, or no links any more (NULL). */
 void links_send(struct links *l, uint32_t to, const struct mb_relay *relay);
 /* mb_services.ask, with the node as self. */
 void links_ask_module(void *self, const char *module, int64_t number, struct mb_bytes request,

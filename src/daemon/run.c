@@ -200,6 +200,7 @@ static void stop_modules(struct node *n)
 static void stop_all(struct node *n)
 {
     follow_stop(n->follow);
+    consensus_close(n->consensus);
     links_free(n->links);
     n->links = NULL;
     onions_stop(n);
