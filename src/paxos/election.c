@@ -15,6 +15,15 @@ static void arm(struct mb_paxos *p)
                          : p->now + timeout + (int64_t)(p->random % (uint64_t)timeout);
 }
 
+/* The leader was heard: which does not put off that a suspect is stood against. */
+static void rearm(struct mb_paxos *p)
+{
+    int64_t due = p->election_at;
+    arm(p);
+    if (p->now < p->suspect_until && due < p->election_at && p->election_at != NEVER)
+        p->election_at = due;
+}
+
 void follow(struct mb_paxos *p, uint32_t leader)
 {
     bool changed = p->stage == LEADING || p->leader != leader;
@@ -22,7 +31,9 @@ void follow(struct mb_paxos *p, uint32_t leader)
     p->leader = leader;
     p->leader_heard_ms = leader == 0 ? NEVER : p->now;
     p->forced = false;
-    arm(p);
+    if (leader != 0 && leader != p->suspect)
+        p->suspect_until = p->now;
+    rearm(p);
     if (changed) {
         reads_fail(p);
         role_changed(p);
@@ -36,7 +47,7 @@ void heard_leader(struct mb_paxos *p, uint32_t leader)
         return;
     }
     p->leader_heard_ms = p->now;
-    arm(p);
+    rearm(p);
 }
 
 /* --- Pre-vote (Ongaro 2014, 9.6): a replica that cannot win disturbs nobody. --- */

@@ -90,6 +90,8 @@ struct mb_paxos {
     uint64_t seen_round;
     uint64_t elections;
     bool forced; /* the leader asked us to stand */
+    uint32_t suspect;
+    int64_t suspect_until; /* whom we follow does not do its work: others may try */
 
     /* Candidate and leader. */
     struct mb_ballot own;
@@ -97,6 +99,7 @@ struct mb_paxos {
     uint64_t prepared;  /* version of the newest configuration that phase 1 was done with */
     uint64_t learn_to, found_to, next_slot;
     int64_t led_ms, heartbeat_at, proposed_ms;
+    int64_t moved_ms; /* something was chosen, or nothing waited to be */
     uint64_t proposed_ticket;
 
     /* Reads. */

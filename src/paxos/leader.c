@@ -5,6 +5,7 @@
 #include "paxos/internal.h"
 
 #define RESEND_SLOTS 8 /* at once */
+#define STALLED      3 /* election timeouts */
 
 int64_t heartbeat_interval(const struct mb_paxos *p)
 {
@@ -59,7 +60,7 @@ void begin_to_lead(struct mb_paxos *p)
 {
     p->stage = LEADING;
     p->leader = p->options.self;
-    p->led_ms = p->now;
+    p->led_ms = p->moved_ms = p->now;
     p->election_at = NEVER;
     p->forced = false;
     p->next_slot = (p->learn_to > p->delivered ? p->learn_to : p->delivered) + 1;
@@ -90,6 +91,8 @@ static void ask_to_accept(struct mb_paxos *p, struct entry *e, uint32_t to)
 void propose(struct mb_paxos *p, uint64_t slot, struct mb_bytes value)
 {
     struct entry *e = entry_at(p, slot, true);
+    if (slot == p->delivered + 1)
+        p->moved_ms = p->now;
     accept_value(p, e, value);
     ask_to_accept(p, e, 0);
     e->sent_ms = p->proposed_ms = p->now;
@@ -193,6 +196,14 @@ void hand_over(struct mb_paxos *p)
     follow(p, 0);
 }
 
+/* A majority hears us and accepts nothing of ours, our clock being wrong perhaps: another may do
+ * better. */
+static bool stalled(const struct mb_paxos *p)
+{
+    return p->peer_count > 0 && p->next_slot > p->delivered + 1 &&
+           p->now >= p->moved_ms + STALLED * election_timeout(p);
+}
+
 void lead(struct mb_paxos *p)
 {
     if (p->stage != LEADING)
@@ -200,6 +211,10 @@ void lead(struct mb_paxos *p)
     const struct mb_paxos_config *newest = &p->configs[p->config_count - 1];
     if (!majority(p, &p->configs[0], true, alive)) {
         follow(p, 0); /* check-quorum: somebody may have been elected */
+        return;
+    }
+    if (stalled(p)) {
+        hand_over(p);
         return;
     }
     if (newest->from <= p->applied + 1 && !config_has(newest, p->options.self)) {

@@ -71,6 +71,7 @@ void deliver(struct mb_paxos *p)
             return;
         struct mb_effect *out = effect(p, MB_EFFECT_CHOSEN);
         out->slot = ++p->delivered;
+        p->moved_ms = p->now;
         out->value = held_bytes(h);
         out->message.hash = h->hash;
     }

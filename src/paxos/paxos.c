@@ -427,7 +427,9 @@ void mb_paxos_step(struct mb_paxos *p, const struct mb_event *event, struct mb_e
         break;
     case MB_EVENT_SUSPECT:
         if (p->stage == FOLLOWING && p->leader != 0) {
+            p->suspect = p->leader;
             follow(p, 0);
+            p->suspect_until = p->now + 2 * election_timeout(p);
             p->election_at = p->now + (int64_t)(p->random % ((uint64_t)round_trip(p) + 1));
         }
         break;

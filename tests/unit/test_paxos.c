@@ -31,6 +31,7 @@ struct net {
     struct replica replicas[REPLICAS + 1];
     struct parcel *head, **tail;
     bool cut[REPLICAS + 1]; /* nothing comes or goes */
+    uint32_t deaf_to;       /* nobody gets a value of this one to accept */
     int64_t now;
     uint64_t random;
     uint64_t slots_from; /* of the configuration that 'c' decides */
@@ -43,7 +44,7 @@ static void post(struct net *n, uint32_t from, uint32_t to, const struct mb_paxo
 {
     for (uint32_t i = 1; i <= REPLICAS; i++) {
         if (i == from || (to != 0 && to != i) || n->replicas[i].core == NULL || n->cut[i] ||
-            n->cut[from])
+            n->cut[from] || (n->deaf_to == from && m->kind == MB_PAXOS_ACCEPT))
             continue;
         struct parcel *parcel = mb_calloc(1, sizeof *parcel);
         parcel->from = from;
@@ -277,6 +278,40 @@ static void handover(void **state)
     net_free(n);
 }
 
+/* A leader that everybody hears, and whose values nobody accepts. */
+static void stalled(void **state)
+{
+    struct net *n = net_new(3);
+    (void)state;
+    uint32_t first = leader_of(n);
+    n->deaf_to = first;
+    submit(n, "a");
+    run(n, 600); /* two election timeouts */
+    assert_int_equal(leader_of(n), first);
+    run(n, 600);
+    assert_int_not_equal(leader_of(n), 0);
+    assert_int_not_equal(leader_of(n), first);
+    run(n, 200);
+    assert_history(n, first, "a");
+    net_free(n);
+}
+
+/* A majority suspects the leader, at different times: another is elected, though it is heard. */
+static void suspected(void **state)
+{
+    struct net *n = net_new(3);
+    (void)state;
+    uint32_t first = leader_of(n);
+    step(n, first % 3 + 1, (struct mb_event){.kind = MB_EVENT_SUSPECT});
+    run(n, 200);
+    assert_int_equal(leader_of(n), first);
+    step(n, (first + 1) % 3 + 1, (struct mb_event){.kind = MB_EVENT_SUSPECT});
+    run(n, 200);
+    assert_int_not_equal(leader_of(n), 0);
+    assert_int_not_equal(leader_of(n), first);
+    net_free(n);
+}
+
 static void catches_up(void **state)
 {
     struct net *n = net_new(3);
@@ -350,8 +385,9 @@ static void grows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(alone),      cmocka_unit_test(failover), cmocka_unit_test(handover),
-        cmocka_unit_test(catches_up), cmocka_unit_test(reads),    cmocka_unit_test(grows),
+        cmocka_unit_test(alone),   cmocka_unit_test(failover),  cmocka_unit_test(handover),
+        cmocka_unit_test(stalled), cmocka_unit_test(suspected), cmocka_unit_test(catches_up),
+        cmocka_unit_test(reads),   cmocka_unit_test(grows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
