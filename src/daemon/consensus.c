@@ -5,10 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SERVE_BYTES    (512u << 10) /* of values in one answer: heartbeats wait behind it */
-#define AHEAD_S        120 /* a value further ahead of our clock waits; learning does not */
-#define CHECKING_MAX   256 /* frames that are being checked; more are dropped, and come again */
-#define HELD_BYTES_MAX (64u << 20)
+#define SERVE_BYTES       (512u << 10) /* of values in one answer: heartbeats wait behind it */
+#define AHEAD_S           120 /* a value further ahead of our clock waits; learning does not */
+#define AHEAD_PATIENCE_MS 60000
+#define CHECKING_MAX      256 /* frames that are being checked; more are dropped, and come again */
+#define HELD_BYTES_MAX    (64u << 20)
 
 struct happening { /* an event, and what it borrows */
     struct mb_event event;
@@ -48,7 +49,7 @@ struct check {
     struct mb_public_key keys[2 * MB_PAXOS_REPLICAS_MAX];
     size_t key_count;
     struct batch **batches; /* one for each of its items */
-    int64_t newest;         /* time of any of its values */
+    int64_t newest;         /* time of any of its values that may not have been chosen */
     struct mb_error error;
     int rc;
 };
@@ -63,6 +64,7 @@ struct consensus {
     bool running, closed;
     uint64_t in_force, newest; /* versions of configurations */
     uint64_t durable;          /* the newest ticket that is */
+    int64_t barred_ms;         /* since when nothing was chosen while values were ahead; 0: not */
     struct held *held, **held_tail;
     size_t held_bytes, checking;
     struct carried *carried, **carried_tail;
@@ -360,6 +362,7 @@ static void do_chosen(struct consensus *c, const struct mb_effect *e)
     struct mb_outcome *o = NULL;
     struct batch *b = take_batch(c, e->slot);
     MB_FAULT("ledger.chosen");
+    c->barred_ms = 0;
     if (b != NULL && !mb_hash_equal(&b->hash, &e->message.hash)) {
         sequence_lost(n->sequence, b); /* another value was chosen for our slot */
         b = NULL;
@@ -575,7 +578,8 @@ static void check_work(void *arg)
                                 .checked = node_check_all(&v),
                                 .count = v.count};
             k->batches[i] = b;
-            k->newest = v.time > k->newest ? v.time : k->newest;
+            if (item->ballot.round != 0 && v.time > k->newest)
+                k->newest = v.time;
         }
         mb_value_clear(&v);
     }
@@ -599,12 +603,26 @@ static void check_pass(void *arg)
     check_free(k);
 }
 
+/*
+ * A clock that is ahead cannot hurry ledger time: values that it made are not accepted for now, nor
+ * taken over from a promise, as long as a majority without them is to be had. But what one replica
+ * has accepted may bar the way for those that are left: nothing is barred for longer than
+ * AHEAD_PATIENCE_MS.
+ */
+static bool is_ahead(struct consensus *c, int64_t time)
+{
+    if (time <= mb_clock_s() + AHEAD_S)
+        return false;
+    if (c->barred_ms == 0)
+        c->barred_ms = mb_now_ms();
+    return mb_now_ms() < c->barred_ms + AHEAD_PATIENCE_MS;
+}
+
 static void check_done(void *arg)
 {
     struct check *k = arg;
     struct consensus *c = k->consensus;
-    bool ahead = k->message.kind == MB_PAXOS_ACCEPT && k->newest > mb_clock_s() + AHEAD_S;
-    if (k->rc == 0 && !ahead) {
+    if (k->rc == 0 && !is_ahead(c, k->newest)) {
         check_pass(k);
         return;
     }
@@ -613,9 +631,7 @@ static void check_done(void *arg)
         c->malformed++;
         mb_log(MB_LOG_WARN, "consensus", "malformed", "replica=%u code=%s", k->from, k->error.code);
     } else {
-        /* Delayed, not refused: the leader asks again as long as it leads, and one whose clock is
-         * ahead cannot hurry ledger time. */
-        c->ahead++;
+        c->ahead++; /* it comes again */
     }
     check_free(k);
 }
