@@ -100,6 +100,10 @@ followed() { # all follow one leader
     local l
     l=$(leader) && [ "$(metric 1 consensus_leader).$(metric 2 consensus_leader).$(metric 3 consensus_leader)" = "$l.$l.$l" ]
 }
+# ready: all follow one leader, and a command gets through.
+ready() {
+    wait_until 20 followed && MAGICBIZ_SOCKET=${sockets[0]} MB_TIMEOUT=20 mb send org.param.set - <<<'{"name":"a","value":1}'
+}
 header() { get "/v1/blocks?from=$1&limit=1" | jq -r .header | perl -ne 'chomp; print pack "H*", $_' | sha256sum | cut -c 1-64; }
 add() { # N: a replica, from a copy of the first one's archive
     local at ready d=${data[$1]}
@@ -247,9 +251,9 @@ while [ $SECONDS -lt $end ]; do
     for fault in ${MB_CHAOS_FAULTS:-$all_faults}; do
         [ $SECONDS -lt $end ] || break
         sleep 1.5
-        wait_until 20 followed
+        ready >"$work/t.out" 2>&1
         status=$?
-        ok $status "all follow one leader before $fault at $((SECONDS - first)) s"
+        ok $status "all follow one leader that leads, before $fault at $((SECONDS - first)) s" "$work/t.out"
         [ $status = 0 ] || break 2
         $fault "$(leader)"
         for i in 1 2 3; do
