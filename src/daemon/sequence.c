@@ -292,7 +292,8 @@ static void forward(struct sequence *s, struct submission *sub)
     struct mb_relay relay = {.kind = MB_RELAY_FORWARD,
                              .part = {mb_buf_bytes(&sub->checked->envelope.text),
                                       mb_buf_bytes(&sub->checked->envelope.signature)}};
-    sub->stage = FORWARDED;
+    if (sub->stage != PROPOSED) /* what is in a value of ours may be chosen there yet */
+        sub->stage = FORWARDED;
     sub->forwarded_ms = mb_now_ms();
     links_send(s->node->links, s->leader, &relay);
 }
@@ -316,6 +317,8 @@ void sequence_role(struct sequence *s)
         for (struct submission *sub = s->table[i]; sub != NULL; sub = sub->chain)
             if (sub->stage == FORWARDED)
                 enqueue(s, sub);
+            else if (sub->stage == PROPOSED && leader != 0 && !leads(s))
+                forward(s, sub);
     forward_queue(s);
 }
 
@@ -475,7 +478,7 @@ static void look_after_forwarded(struct sequence *s)
     bool suspect = false;
     for (size_t i = 0; i < TABLE; i++)
         for (struct submission *sub = s->table[i]; sub != NULL; sub = sub->chain) {
-            if (sub->stage != FORWARDED)
+            if (sub->stage != FORWARDED && sub->stage != PROPOSED)
                 continue;
             suspect |= now - sub->since_ms > 3 * status.election_ms;
             if (now - sub->forwarded_ms > status.election_ms / 2)
