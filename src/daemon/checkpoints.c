@@ -174,6 +174,34 @@ int checkpoints_sign(struct checkpoints *c, uint64_t slot, struct mb_bytes heade
     return settle(c, slot, error);
 }
 
+static int sign_again(struct checkpoints *c, uint64_t slot, struct mb_error *error)
+{
+    struct mb_block block;
+    if (has_majority(c->node, slot))
+        return 0;
+    int rc = node_read_block(c->node, slot, &block, error);
+    if (rc == 0)
+        rc = checkpoints_sign(c, slot, mb_buf_bytes(&block.header), error);
+    mb_block_clear(&block);
+    return rc;
+}
+
+int checkpoints_resume(struct checkpoints *c, struct mb_error *error)
+{
+    struct node *n = c->node;
+    struct mb_membership config;
+    uint64_t slot = mb_ledger_tip(n->ledger)->checkpoint_slot;
+    int rc = sign_again(c, slot, error);
+    while (rc == 0 && mb_ledger_config_at(n->ledger, slot, &config) == 1 && config.from > 1 &&
+           !has_majority(n, config.from - 1)) {
+        slot = config.from - 1;
+        rc = sign_again(c, slot, error);
+        if (rc == 0 && !has_majority(n, slot) && c->own_count == OWN_KEPT)
+            break; /* no more would be kept */
+    }
+    return rc;
+}
+
 /* Whoever asks about a slot that has its majority gets our part of it. */
 static void tell_from_archive(struct checkpoints *c, uint32_t to, uint64_t slot)
 {

@@ -130,6 +130,9 @@ int checkpoints_sign(struct checkpoints *c, uint64_t slot, struct mb_bytes heade
 /* All signatures of a checkpoint slot that was applied. */
 int checkpoints_take(struct checkpoints *c, const struct mb_checkpoint *checkpoint,
                      struct mb_error *error);
+/* What we signed before we were stopped, and no majority had yet, as far as clients need it: the
+ * newest checkpoint slot, and handovers. */
+int checkpoints_resume(struct checkpoints *c, struct mb_error *error);
 void checkpoints_receive(struct checkpoints *c, uint32_t from, const struct mb_relay *relay);
 void checkpoints_report(struct checkpoints *c, struct mb_report *r);
 

@@ -237,6 +237,8 @@ static int start_all(struct node *n, struct mb_error *error)
         rc = onions_start(n, error);
     if (rc == 0 && n->number != 0)
         rc = links_start(n->links, n->incarnation, error);
+    if (rc == 0 && n->number != 0)
+        rc = checkpoints_resume(n->checkpoints, error);
     if (rc == 0 && n->number == 0 && (n->follow = follow_new(n, error)) == NULL)
         rc = MB_EINVAL;
     return rc;
