@@ -195,10 +195,9 @@ static void print_audit(struct cli *c, const struct mb_audit_stats *s, uint64_t 
             "handovers", (json_int_t)handovers));
     else
         printf("everything holds up to slot %" PRIu64 ": %" PRIu64 " blocks, %" PRIu64
-               " commands, %" PRIu64 " internal, %" PRIu64 " of %" PRIu64
-               " checkpoint slots with their signatures, %zu handovers\n",
-               slot, s->blocks, s->envelopes, s->internal, s->checkpoints, s->checkpoint_slots,
-               handovers);
+               " commands, %" PRIu64 " internal, %" PRIu64
+               " checkpoint slots; the newest and %zu handovers with their signatures\n",
+               slot, s->blocks, s->envelopes, s->internal, s->checkpoint_slots, handovers);
 }
 
 /* Every handover up to the newest checkpoint is shown, and signed by those before it. */
