@@ -688,6 +688,7 @@ void consensus_report(struct consensus *c, struct mb_report *r)
     mb_report_gauge(r, "leader", "Number of the replica that leads; 0: not known.", s.leader);
     mb_report_gauge(r, "ballot_round", "Round of the newest ballot promised.",
                     (int64_t)s.promised.round);
+    mb_report_gauge(r, "election_milliseconds", "The present election timeout.", s.election_ms);
     mb_report_counter(r, "elections_total", "Times this replica stood for election.", s.elections);
     mb_report_counter(r, "frames_sent_total", "Messages sent to other replicas.", c->sent_frames);
     mb_report_counter(r, "bytes_sent_total", "Bytes of them.", c->sent_bytes);

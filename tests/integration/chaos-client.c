@@ -5,10 +5,10 @@
  * replica, until one has acknowledged it. At the end, HISTORY gets a line of JSON for each
  * command: {"id","name","value","start","end","slot","index"}; end 0 if nobody acknowledged it.
  *
- * chaos-client check HISTORY EVENTS LIMIT_MS LEDGER…: whether what clients saw can be true of the
+ * chaos-client check HISTORY EVENTS LEDGER…: whether what clients saw can be true of the
  * ledgers, which are the answers of each replica to GET /v1/blocks from slot 1. EVENTS has a line
- * {"at","proposer"} for each leader killed; LIMIT_MS is how soon after that a block of another
- * replica has to be acknowledged. Times are microseconds.
+ * {"at","proposer","limit_ms"} for each leader killed: a block of another replica has to be
+ * acknowledged within the limit. Other times are microseconds.
  */
 #include "config.h"
 
@@ -453,9 +453,10 @@ static void check_order(struct done *all, size_t count)
 }
 
 static void check_failover(const json_t *event, const struct ledger *l, const struct done *all,
-                           size_t count, int64_t limit_ms)
+                           size_t count)
 {
     int64_t at = mb_json_get_int(event, "at", 0), next = INT64_MAX;
+    int64_t limit_ms = mb_json_get_int(event, "limit_ms", 0);
     const char *killed = mb_json_get_text(event, "proposer", "");
     for (size_t i = 0; i < count; i++)
         if (all[i].end > at && all[i].end < next &&
@@ -466,7 +467,7 @@ static void check_failover(const json_t *event, const struct ledger *l, const st
         return;
     }
     int64_t took = (next - at) / 1000;
-    printf("failover %" PRId64 " ms\n", took);
+    printf("failover %" PRId64 " ms of %" PRId64 "\n", took, limit_ms);
     if (took > limit_ms)
         fault("that is over %" PRId64 " ms", limit_ms);
 }
@@ -474,11 +475,11 @@ static void check_failover(const json_t *event, const struct ledger *l, const st
 static int check_main(int argc, char **argv)
 {
     struct ledger ledgers[SOCKETS_MAX] = {0};
-    size_t ledger_count = argc < 6 ? 0 : (size_t)argc - 5, op_count, event_count, place_count;
+    size_t ledger_count = argc < 5 ? 0 : (size_t)argc - 4, op_count, event_count, place_count;
     if (ledger_count < 1 || ledger_count > SOCKETS_MAX)
-        die("check HISTORY EVENTS LIMIT_MS LEDGER...");
+        die("check HISTORY EVENTS LEDGER...");
     for (size_t i = 0; i < ledger_count; i++) {
-        ledgers[i].blocks = read_lines(argv[5 + i], &ledgers[i].count);
+        ledgers[i].blocks = read_lines(argv[4 + i], &ledgers[i].count);
         check_same(&ledgers[0], &ledgers[i], i + 1);
     }
     json_t **ops = read_lines(argv[2], &op_count), **events = read_lines(argv[3], &event_count);
@@ -492,7 +493,7 @@ static int check_main(int argc, char **argv)
     qsort(all, count, sizeof *all, by_start);
     check_order(all, count);
     for (size_t i = 0; i < event_count; i++)
-        check_failover(events[i], &ledgers[0], all, count, (int64_t)strtoul(argv[4], NULL, 10));
+        check_failover(events[i], &ledgers[0], all, count);
     printf("%u faults\n", faults);
     free(all);
     free(places);

@@ -9,7 +9,6 @@
 seconds=${MB_CHAOS_SECONDS:-60} clients=${MB_CHAOS_CLIENTS:-4}
 client=$build/tests/integration/chaos-client proxy=$build/tests/integration/chaos-proxy
 election_ms=500
-limit_ms=$((3 * election_ms))
 
 section 'the checker itself'
 # Two clients and four commands; then histories and ledgers that cannot be true of each other.
@@ -22,13 +21,13 @@ block() { # SLOT PROPOSER ID…
 }
 { op 1 10 20 1 0; op 2 15 30 2 0; op 3 25 40 2 1; op 4 50 0 0 -1; } >"$work/h"
 { block 1 a 1; block 2 b 2 3; block 3 b 4; } >"$work/l"
-printf '{"at":22,"proposer":"a"}\n' >"$work/e"
+printf '{"at":22,"proposer":"a","limit_ms":1}\n' >"$work/e"
 : >"$work/none"
-t 'takes what is true' "$client" check "$work/h" "$work/e" 1 "$work/l" "$work/l"
+t 'takes what is true' "$client" check "$work/h" "$work/e" "$work/l" "$work/l"
 finds() { # NAME WORDS HISTORY EVENTS LEDGER…
     local name=$1 words=$2 h=$3 e=$4
     shift 4
-    exits "finds $name" 1 "$words" "$client" check "$h" "$e" 1 "$@"
+    exits "finds $name" 1 "$words" "$client" check "$h" "$e" "$@"
 }
 { block 1 a 1; block 2 b 2; block 3 b 4; } >"$work/x"
 finds 'a lost command' 'is lost' "$work/h" "$work/none" "$work/x"
@@ -142,10 +141,20 @@ start load "$client" load "$work/history" "$HOME/.config/magicbiz/ids/default" "
 others() { case $1 in 1) echo 2 3 ;; 2) echo 1 3 ;; *) echo 1 2 ;; esac; }
 follower() { others "$1" | cut -d ' ' -f $((RANDOM % 2 + 1)); }
 # What each does to the leader $1, until it has healed it.
-kill_leader() {
-    printf '{"at":%d,"proposer":"%s"}\n' $(($(date +%s%N) / 1000)) "${public[$1]}" >>"$work/events"
+others_follow() { # another leader than $1
+    local l
+    l=$(leader) && [ "$l" != "$1" ]
+}
+kill_leader() { # and measure: three election timeouts, as its successors have measured them
+    local o limit=0 timeout
+    for o in $(others "$1"); do
+        timeout=$(metric "$o" consensus_election_milliseconds)
+        [ $((3 * timeout)) -le $limit ] || limit=$((3 * timeout))
+    done
+    printf '{"at":%d,"proposer":"%s","limit_ms":%d}\n' $(($(date +%s%N) / 1000)) "${public[$1]}" $limit >>"$work/events"
     kill_9 "$1"
-    sleep 2
+    wait_until 20 others_follow "$1"
+    sleep 1
     up "$1"
 }
 kill_follower() {
@@ -285,7 +294,7 @@ for i in 1 2 3; do
         [ "$(wc -l <"$work/ledger$i")" -ge $next ] || break
     done
 done
-t 'what the clients saw is true' "$client" check "$work/history" "$work/events" $limit_ms \
+t 'what the clients saw is true' "$client" check "$work/history" "$work/events" \
     "$work/ledger1" "$work/ledger2" "$work/ledger3"
 cat "$work/t.out"
 for i in 1 2 3; do
