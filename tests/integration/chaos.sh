@@ -51,6 +51,10 @@ finds 'an empty history' 'no history' "$work/none" "$work/none" "$work/l"
 
 section 'three replicas'
 faketime=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1 2>/dev/null | head -n 1)
+# Sanitizers may not bear it.
+LD_PRELOAD=$faketime magicbizd --version >/dev/null 2>&1 || faketime=
+shared=() # libfaketime's, which processes that are killed leave behind
+trap 'clean_up; rm -f "${shared[@]}"' EXIT
 declare -A data=([1]=$work/d1 [2]=$work/d2 [3]=$work/d3)
 small=$work/small
 mkdir -p "$small" "$work/meet1" "$work/meet2" "$work/meet3"
@@ -78,11 +82,10 @@ up() {
     cat "$work/n$1.err" >>"$work/log$1" 2>/dev/null
     start_daemon "n$1" "${data[$1]}" env "${clock[@]}"
     ok $? "replica $1 starts" "$work/n$1.err"
+    shared+=("/dev/shm/faketime_shm_${pids[n$1]}" "/dev/shm/sem.faketime_sem_${pids[n$1]}")
 }
 kill_9() {
-    local pid=${pids[n$1]-}
     stop "n$1" KILL 2>/dev/null
-    rm -f "/dev/shm/faketime_shm_$pid" "/dev/shm/sem.faketime_sem_$pid"
 }
 metric() { curl -s -m 2 --unix-socket "${data[$1]}/run/operator.sock" http://x/metrics | awk -v m="magicbiz_$2" '$1 == m { print $2 }'; }
 leader() {
@@ -254,7 +257,7 @@ all_faults="kill_leader cut_leader kill_follower mute_leader clock_ahead kill_le
     slow kill_two deafen_leader break_streams restart_leader kill_leader clock_behind cut_follower
     kill_all cut_one stop_follower clock_ahead_follower"
 [ -n "${mounted-}" ] || echo 'skip a full disk: no right to mount a tmpfs'
-[ -n "$faketime" ] || echo 'skip jumping clocks: libfaketime is not installed'
+[ -n "$faketime" ] || echo 'skip jumping clocks: libfaketime is not installed, or not borne'
 end=$((SECONDS + seconds)) first=$SECONDS
 while [ $SECONDS -lt $end ]; do
     for fault in ${MB_CHAOS_FAULTS:-$all_faults}; do
