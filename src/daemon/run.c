@@ -205,6 +205,7 @@ static void stop_all(struct node *n)
     n->links = NULL;
     onions_stop(n);
     mb_wal_close(n->wal);
+    mb_work_wait(n->loop);
     sequence_abandon(n->sequence);
     mb_http_server_free(n->public_http);
     mb_http_server_free(n->operator_http);

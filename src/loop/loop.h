@@ -59,6 +59,8 @@ void mb_loop_post(struct mb_loop *l, void (*fn)(void *arg), void *arg);
  * all. Workers run with every signal blocked.
  */
 void mb_work(struct mb_loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg);
+/* Let all of it end and call done for all, before what they work on is freed. NULL is fine. */
+void mb_work_wait(struct mb_loop *l);
 size_t mb_work_queued(const struct mb_loop *l);
 void mb_work_threads(struct mb_loop *l, unsigned threads);
 

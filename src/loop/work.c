@@ -61,9 +61,9 @@ void work_init(struct mb_loop *l)
         abort();
 }
 
-void work_finish(struct mb_loop *l)
+void mb_work_wait(struct mb_loop *l)
 {
-    bool more = true;
+    bool more = l != NULL;
     while (more) {
         pthread_mutex_lock(&l->lock);
         while (l->running > 0 || l->queued.first != NULL)
@@ -71,6 +71,11 @@ void work_finish(struct mb_loop *l)
         pthread_mutex_unlock(&l->lock);
         more = loop_run_posted(l); /* which may bring new work */
     }
+}
+
+void work_finish(struct mb_loop *l)
+{
+    mb_work_wait(l);
     pthread_mutex_lock(&l->lock);
     l->quit = true;
     pthread_cond_broadcast(&l->arrived);
