@@ -19,6 +19,8 @@
 
 #define LINES_MAX  100000
 #define RETRY_MS   2000
+#define ASK_MS     30000 /* at first; twice as long each time nobody answered in time */
+#define ASK_MS_MAX 1920000
 #define LINE_LEAST 41 /* an id and a newline */
 
 struct vcs_behind {
@@ -28,6 +30,7 @@ struct vcs_behind {
     struct mb_timer *retry;
     struct mb_child *child;
     size_t turn; /* which replica to ask next */
+    int64_t ask_ms;
     bool asking;
 };
 
@@ -126,6 +129,8 @@ static void answered(void *arg, struct mb_bytes answer, int body_fd, uint64_t bo
     if (error != NULL || body_fd < 0) {
         if (error != NULL)
             mb_log(MB_LOG_INFO, "vcs", "not_sent", "repo=%s code=%s", b->repo, error->code);
+        if (error != NULL && strcmp(error->code, "peer.timeout") == 0 && b->ask_ms < ASK_MS_MAX)
+            b->ask_ms *= 2;
         look_again(b, false);
         return;
     }
@@ -164,7 +169,7 @@ static void ask(void *arg)
         json_decref(json);
         b->asking = true;
         mb_host_ask(v->host, other->number, mb_buf_bytes(&request), fd, lines.len, VCS_BYTES_MAX,
-                    answered, b);
+                    b->ask_ms, answered, b);
     }
     if (fd >= 0)
         close(fd);
@@ -177,7 +182,7 @@ void vcs_behind_look(struct vcs *v, const char *repo)
     if (vcs_is_behind(v, repo) || missing(v, repo, NULL) == 0)
         return;
     struct vcs_behind *b = mb_calloc(1, sizeof *b);
-    *b = (struct vcs_behind){.v = v, .next = v->behind, .repo = mb_strdup(repo)};
+    *b = (struct vcs_behind){.v = v, .next = v->behind, .repo = mb_strdup(repo), .ask_ms = ASK_MS};
     v->behind = b;
     b->retry = mb_timer_new(v->loop, ask, b);
     mb_log(MB_LOG_INFO, "vcs", "behind", "repo=%s", repo);

@@ -21,7 +21,9 @@
 
 #include "vcs_world.h"
 
-#define COPY_BYTES (1u << 20)
+#define COPY_BYTES   (1u << 20)
+#define ASK_MS       60000
+#define BYTES_PER_MS 20 /* at least, through tor */
 
 /* --- Sending --- */
 
@@ -162,7 +164,8 @@ static void assembled(void *arg)
     size_t asked = s->asked;
     s->asked++; /* this function itself: s stays until it has asked all */
     for (size_t i = 0; i < asked; i++)
-        mb_host_ask(s->v->host, numbers[i], mb_buf_bytes(&request), s->fd, s->len, 0, answered, s);
+        mb_host_ask(s->v->host, numbers[i], mb_buf_bytes(&request), s->fd, s->len, 0,
+                    ASK_MS + (int64_t)(s->len / BYTES_PER_MS), answered, s);
     mb_buf_clear(&request);
     s->answers++;
     settle(s);

@@ -5,8 +5,7 @@
 
 #include "daemon/consensus.h"
 
-#define ASK_TIME_MS 600000       /* a large pack through tor */
-#define BODY_MAX    (4ull << 30) /* bytes */
+#define BODY_MAX (4ull << 30) /* bytes */
 
 struct links {
     struct node *node;
@@ -67,19 +66,23 @@ static void on_frame(void *arg, uint32_t from, uint64_t epoch, struct mb_bytes b
 /* --- What modules ask each other. --- */
 
 void links_ask_module(void *self, const char *module, int64_t number, struct mb_bytes request,
-                      int body_fd, uint64_t body_len, uint64_t answer_limit, mb_asked *done,
-                      void *arg)
+                      int body_fd, uint64_t body_len, uint64_t answer_limit, int64_t timeout_ms,
+                      mb_asked *done, void *arg)
 {
     struct node *n = self;
+    struct mb_peers *peers = n->links->peers;
+    struct mb_peer_status s;
     struct mb_buf frame = {0};
     struct mb_error error = {0};
     mb_buf_add_string(&frame, mb_bytes_of(module));
     mb_buf_add_bytes(&frame, request);
-    if (n->links->peers == NULL)
+    if (peers == NULL || !mb_peers_status(peers, (uint32_t)number, &s) ||
+        (!s.up[MB_PEER_CONSENSUS] && !s.up[MB_PEER_BULK])) /* it may be long until there is one */
         done(arg, mb_bytes(NULL, 0), -1, 0, MB_EREACH,
-             (mb_fail(&error, MB_EREACH, "peer.none", "this replica has no streams"), &error));
-    else if (mb_peers_ask(n->links->peers, (uint32_t)number, LINKS_MODULE, mb_buf_bytes(&frame),
-                          body_fd, body_len, answer_limit, ASK_TIME_MS, done, arg, &error) == 0)
+             (mb_fail(&error, MB_EREACH, "peer.down", "there is no stream to that replica now"),
+              &error));
+    else if (mb_peers_ask(peers, (uint32_t)number, LINKS_MODULE, mb_buf_bytes(&frame), body_fd,
+                          body_len, answer_limit, timeout_ms, done, arg, &error) == 0)
         done(arg, mb_bytes(NULL, 0), -1, 0, MB_EREACH, &error);
     mb_buf_clear(&frame);
 }

@@ -155,7 +155,8 @@ size_t links_count(const struct links *l); /* others; NULL: 0 */
 void links_send(struct links *l, uint32_t to, const struct mb_relay *relay);
 /* mb_services.ask, with the node as self. */
 void links_ask_module(void *self, const char *module, int64_t number, struct mb_bytes request,
-                      int body_fd, uint64_t body_len, uint64_t answer_limit, mb_asked *done,
+                      int body_fd, uint64_t body_len, uint64_t answer_limit, int64_t timeout_ms,
+                      mb_asked *done,
                       void *arg);
 /* Ask one; done as mb_peers_ask() has it. False: it cannot be asked now. */
 bool links_ask(struct links *l, uint32_t to, enum links_kind kind, struct mb_bytes request,

@@ -133,11 +133,12 @@ void mb_host_submit(struct mb_host *h, const char *type, json_t *body_take,
 }
 
 void mb_host_ask(struct mb_host *h, int64_t number, struct mb_bytes request, int body_fd,
-                 uint64_t body_len, uint64_t answer_limit, mb_asked *done, void *arg)
+                 uint64_t body_len, uint64_t answer_limit, int64_t timeout_ms, mb_asked *done,
+                 void *arg)
 {
     const struct mb_services *s = h->services;
-    s->ask(s->self, h->module->logic->name, number, request, body_fd, body_len, answer_limit, done,
-           arg);
+    s->ask(s->self, h->module->logic->name, number, request, body_fd, body_len, answer_limit,
+           timeout_ms, done, arg);
 }
 
 void mb_host_answer(struct mb_peer_reply *reply, struct mb_bytes answer, int body_fd,

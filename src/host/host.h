@@ -23,7 +23,8 @@ struct mb_services {
                    void (*done)(void *arg, const struct mb_submitted *result), void *arg);
     /* Ask module of another replica, as in mb_host_ask(). */
     void (*ask)(void *self, const char *module, int64_t number, struct mb_bytes request,
-                int body_fd, uint64_t body_len, uint64_t answer_limit, mb_asked *done, void *arg);
+                int body_fd, uint64_t body_len, uint64_t answer_limit, int64_t timeout_ms,
+                mb_asked *done, void *arg);
     void *self;
 };
 

@@ -107,12 +107,14 @@ void mb_host_message(struct mb_host *h, const char *code, const json_t *args, st
  * Ask the same module of replica number: a request (at most MB_ASK_MAX bytes), and the first
  * body_len bytes of a file (duplicated; -1: none). done is called once, from within
  * if it cannot be asked: with error NULL, the answer (borrowed) and its body, a file without a name that the callee closes, of
- * at most answer_limit bytes, or -1; or with an error: what the other said, or peer.*.
+ * at most answer_limit bytes, or -1; or with an error: what the other said, or peer.* (peer.down: there
+ * is no stream to it now).
  */
 typedef void mb_asked(void *arg, struct mb_bytes answer, int body_fd, uint64_t body_len,
                       enum mb_err err, const struct mb_error *error);
 void mb_host_ask(struct mb_host *h, int64_t number, struct mb_bytes request, int body_fd,
-                 uint64_t body_len, uint64_t answer_limit, mb_asked *done, void *arg);
+                 uint64_t body_len, uint64_t answer_limit, int64_t timeout_ms, mb_asked *done,
+                 void *arg);
 void mb_host_answer(struct mb_peer_reply *reply, struct mb_bytes answer, int body_fd,
                     uint64_t body_len);
 void mb_host_decline(struct mb_peer_reply *reply, enum mb_err err, const struct mb_error *error);
