@@ -105,8 +105,9 @@ forget
 t 'another one leads' wait_until 60 leader_is_not "$left" "$old"
 echo "the lease has moved after $(seconds) s"
 began
-again "$onion" 15
-ok $? "the organisation's onion answers, $(seconds) s after the lease has moved"
+again "$onion" 60 # how long a client's tor keeps trying what is gone varies: a figure, not a limit
+ok $? "the organisation's onion answers"
+echo "after $(seconds) s"
 t 'and takes commands' wait_until 30 send_by_onion
 new=$(metric "$left" consensus_leader)
 t 'from the new leader' holds "$new"
