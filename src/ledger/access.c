@@ -27,6 +27,33 @@ bool mb_tx_identity(struct mb_tx *tx, const char *fingerprint, char identity[MB_
     return speaks;
 }
 
+static bool is_founder(const struct mb_facts *f, const char *identity)
+{
+    bool is = false;
+    for (size_t i = 0; i < f->founder_count && !f->retired; i++)
+        is |= strcmp(f->founders[i], identity) == 0;
+    return is;
+}
+
+bool mb_tx_is_member(struct mb_tx *tx, const char *identity)
+{
+    const struct mb_facts *f = mb_facts(tx->ledger);
+    for (size_t i = 0; f && i < f->logic_count; i++)
+        if (f->logics[i]->is_member)
+            return f->logics[i]->is_member(tx, identity);
+    return f && is_founder(f, identity);
+}
+
+int64_t mb_tx_weight(struct mb_tx *tx, const struct mb_context *ctx, const char *member,
+                     const char *procedure)
+{
+    const struct mb_facts *f = mb_facts(tx->ledger);
+    for (size_t i = 0; f && i < f->logic_count; i++)
+        if (f->logics[i]->weight)
+            return f->logics[i]->weight(tx, ctx, member, procedure);
+    return 1;
+}
+
 bool mb_signer_of(struct mb_ledger *l, const struct mb_facts *f, const char *fingerprint,
                   struct mb_signer *out)
 {
@@ -34,8 +61,7 @@ bool mb_signer_of(struct mb_ledger *l, const struct mb_facts *f, const char *fin
     mb_snprintf(out->identity, sizeof out->identity, "%s", fingerprint);
     if (f->keys_replaced && !mb_tx_identity(&l->tx, fingerprint, out->identity))
         return false;
-    for (size_t i = 0; i < f->founder_count && !f->retired; i++)
-        out->founder |= strcmp(f->founders[i], out->identity) == 0;
+    out->founder = is_founder(f, out->identity);
     for (size_t i = 0; i < f->config.count; i++)
         out->replica |= strcmp(f->config.replicas[i].fingerprint, fingerprint) == 0;
     return true;
@@ -46,7 +72,7 @@ bool mb_tx_has_role(struct mb_tx *tx, const char *fingerprint)
     const struct mb_facts *f = mb_facts(tx->ledger);
     struct mb_signer signer;
     return f && mb_signer_of(tx->ledger, f, fingerprint, &signer) &&
-           (signer.founder || signer.replica);
+           (signer.founder || signer.replica || mb_tx_is_member(tx, signer.identity));
 }
 
 static const struct mb_logic *logic_of(const struct mb_facts *f, const char *type)
@@ -61,7 +87,8 @@ static const struct mb_logic *logic_of(const struct mb_facts *f, const char *typ
 unsigned mb_work_needed(struct mb_ledger *l, const struct mb_facts *f,
                         const struct mb_signer *signer, const char *type, const json_t *body)
 {
-    if (f->work_bits == 0 || signer->founder || signer->replica)
+    if (f->work_bits == 0 || signer->founder || signer->replica ||
+        mb_tx_is_member(&l->tx, signer->identity))
         return 0;
     const struct mb_logic *logic = logic_of(f, type);
     if (logic && logic->has_role && logic->has_role(&l->tx, signer->identity, type, body))
@@ -92,11 +119,17 @@ enum mb_access mb_access_of(const struct mb_verb *verb, const json_t *body)
     return verb->access;
 }
 
-int mb_access_check(enum mb_access needed, const struct mb_signer *signer, const char *type,
-                    struct mb_error *error)
+int mb_access_check(struct mb_ledger *l, enum mb_access needed, const struct mb_signer *signer,
+                    const char *type, struct mb_error *error)
 {
-    static const char *const names[] = {
-        [MB_ANYONE] = "anyone", [MB_MEMBER] = "member", [MB_REPLICA] = "replica", [MB_ORG] = "org"};
-    bool may = needed == MB_ANYONE || (needed == MB_REPLICA ? signer->replica : signer->founder);
+    static const char *const names[] = {[MB_ANYONE] = "anyone",
+                                        [MB_MEMBER] = "member",
+                                        [MB_REPLICA] = "replica",
+                                        [MB_ORG] = "org",
+                                        [MB_FOUNDER] = "founder"};
+    bool may = needed == MB_ANYONE    ? true
+               : needed == MB_REPLICA ? signer->replica
+               : needed == MB_MEMBER  ? mb_tx_is_member(&l->tx, signer->identity)
+                                      : signer->founder;
     return may ? 0 : mb_refuse(error, "command.access", "ss", type, names[needed]);
 }

@@ -78,17 +78,18 @@ static char **list_due(struct mb_run *run, size_t *count)
 static void run_due(struct mb_run *run)
 {
     struct mb_tx *tx = &run->l->tx;
+    struct mb_error ignored;
     size_t count = 0;
     if (run->l->tip.next_due > run->time)
         return;
     char **keys = list_due(run, &count);
     for (size_t i = 0; i < count; i++) {
-        json_t *due = mb_tx_get(tx, keys[i]);
+        json_t *due = run->internal < MB_INTERNAL_MAX ? mb_tx_get(tx, keys[i]) : NULL;
         char *cause = mb_asprintf("due:%s", keys[i]);
         if (due) {
             mb_tx_remove(tx, keys[i]);
-            mb_run_internal(run, mb_json_get_text(due, "type", ""), json_object_get(due, "body"),
-                            cause, due);
+            (void)mb_run_internal(run, mb_json_get_text(due, "type", ""),
+                                  json_object_get(due, "body"), cause, due, &ignored);
         }
         json_decref(due);
         free(cause);
@@ -105,10 +106,10 @@ static void run_epochs(struct mb_run *run)
     if (!f)
         return;
     int64_t passed = (run->time - l->genesis.created) / f->epoch_s;
-    while (epoch < passed && epoch - first < MB_EPOCHS_MAX)
-        epoch++;
-    if (epoch != first)
-        mb_tx_set(&l->tx, "core/epoch", json_integer(epoch));
+    while (epoch < passed && epoch - first < MB_EPOCHS_MAX) {
+        mb_tx_set(&l->tx, "core/epoch", json_integer(++epoch));
+        mb_run_epoch(run, epoch);
+    }
 }
 
 /* A configuration that waits comes into force for the next slot; the one before it is kept. */
@@ -176,6 +177,7 @@ static void run_block(struct mb_run *run, struct mb_checked *const *checked, siz
         (void)mb_run_envelope(run, checked[i], &error);
     }
     change_config(run);
+    mb_run_upgrades(run);
 }
 
 static int seal(struct mb_run *run, const struct mb_value *value, struct mb_header *h,

@@ -62,12 +62,35 @@ static bool read_org(struct mb_facts *f, struct mb_tx *tx)
     return good && f->epoch_s > 0;
 }
 
+/* The newest of that name that this program has. */
 static const struct mb_logic *find_logic(const struct mb_ledger *l, const char *name)
 {
     for (size_t i = 0; i < l->module_count; i++)
         if (strcmp(l->modules[i]->name, name) == 0)
             return l->modules[i];
     return NULL;
+}
+
+static const struct mb_logic *of_version(const struct mb_logic *newest, int64_t version)
+{
+    while (newest && newest->version != version)
+        newest = newest->older;
+    return newest;
+}
+
+static void read_upgrades(struct mb_facts *f, struct mb_tx *tx)
+{
+    json_t *upgrades = mb_tx_get(tx, "core/upgrade");
+    const char *name;
+    json_t *value;
+    f->upgrade_at = UINT64_MAX;
+    json_object_foreach(upgrades, name, value)
+    {
+        uint64_t at = (uint64_t)mb_json_get_int(value, "at_slot", 0);
+        if (at < f->upgrade_at)
+            f->upgrade_at = at;
+    }
+    json_decref(upgrades);
 }
 
 /* core/versions is canonical: its fields come in the order of their names. */
@@ -80,7 +103,7 @@ static bool read_modules(struct mb_facts *f, struct mb_ledger *l)
     f->logics = mb_calloc(json_object_size(versions) + 1, sizeof *f->logics);
     json_object_foreach(versions, name, value)
     {
-        const struct mb_logic *logic = find_logic(l, name);
+        const struct mb_logic *logic = of_version(find_logic(l, name), json_integer_value(value));
         if (logic)
             f->logics[f->logic_count++] = logic;
     }
@@ -99,6 +122,7 @@ const struct mb_facts *mb_facts(struct mb_ledger *l)
     if (!read_config(f, &l->tx) || !read_founders(f, &l->tx) || !read_org(f, &l->tx) ||
         !read_modules(f, l))
         mb_tx_stop(&l->tx, MB_ECORRUPT, "keys that genesis wrote are missing or malformed");
+    read_upgrades(f, &l->tx);
     f->loaded = l->tx.err == 0;
     l->tx.stale = false;
     return f->loaded ? f : NULL;
@@ -132,6 +156,8 @@ int mb_versions_check(struct mb_ledger *l, struct mb_error *error)
         }
         long long version = json_integer_value(value);
         long long own = strcmp(name, "core") == 0 ? MB_CORE_VERSION : logic ? logic->version : 0;
+        if (of_version(logic, version))
+            continue;
         mb_snprintf(wanted, sizeof wanted, "%lld", version);
         if (own > 0)
             mb_snprintf(has, sizeof has, "version %lld", own);

@@ -22,6 +22,12 @@ static bool is_name(const char *text, size_t max)
     return len >= 1 && len <= max && text[len] == '\0';
 }
 
+bool mb_is_module_name(const char *text)
+{
+    return is_name(text, MB_MODULE_NAME_MAX) && strcmp(text, "org") != 0 &&
+           strcmp(text, "core") != 0 && strcmp(text, "lua") != 0;
+}
+
 static int check_form(const json_t *json, struct mb_error *error)
 {
     static const struct mb_json_field fields[] = {
@@ -140,7 +146,7 @@ static int check_versions(json_t *json, struct mb_error *error)
     {
         if (strcmp(name, "lua") == 0)
             continue;
-        if (!is_name(name, MB_MODULE_NAME_MAX) || strcmp(name, "org") == 0)
+        if (!mb_is_module_name(name) && strcmp(name, "core") != 0)
             return invalid(error, "versions", "names something that cannot be a module");
         if (!json_is_integer(value) || json_integer_value(value) < 1 ||
             json_integer_value(value) > UINT32_MAX)

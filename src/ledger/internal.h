@@ -10,7 +10,7 @@
 
 #define MB_MODULE_NAME_MAX 32
 #define MB_GENESIS_MAX     1048576 /* bytes */
-#define MB_INTERNAL_MAX    4096    /* due commands in a block */
+#define MB_INTERNAL_MAX    4096    /* commands of the organisation in a block that stop due ones */
 #define MB_EPOCHS_MAX      16      /* epochs in a block */
 
 /* --- tx.c: the state as a block under way sees it. --- */
@@ -32,12 +32,19 @@ struct mb_tx {
     struct mb_map *overlay;
     bool writable;      /* a block or a try is under way */
     bool logging;       /* between open and close */
+    bool holding;       /* between hold and release: what is closed may still be undone */
     const char *module; /* may write below this name only; NULL: core and org */
     const char *fault;  /* code that makes the command at hand fail */
-    bool touched;       /* a key that struct mb_facts is made of was written since the flush */
-    bool stale;         /* struct mb_facts has to be read again */
+    struct mb_batch {   /* what the command at hand wants to run after it */
+        char *id;       /* NULL: nothing */
+        const char *module;
+        json_t *commands;
+    } batch;
+    bool touched; /* a key that struct mb_facts is made of was written since the flush */
+    bool stale;   /* struct mb_facts has to be read again */
     struct mb_undo *undo;
     size_t undo_count, undo_cap;
+    size_t undo_from; /* where the command at hand began */
     int err;
     struct mb_error error;
 };
@@ -47,6 +54,10 @@ void mb_tx_open(struct mb_tx *tx, const char *module);
 /* Keep what was written since open if rc is 0 and nothing forbidden was tried; else undo it.
  * Returns 0, MB_EREFUSED with error filled, or the sticky error. */
 int mb_tx_close(struct mb_tx *tx, int rc, struct mb_error *error);
+/* Hold together what is opened and closed until release, which keeps all of it or undoes it. */
+void mb_tx_hold(struct mb_tx *tx);
+void mb_tx_release(struct mb_tx *tx, bool keep);
+void mb_batch_clear(struct mb_batch *batch);
 /* Make an error stick that the replica has to stop for; the first one stays. */
 void mb_tx_stop(struct mb_tx *tx, int err, const char *what);
 /* 1 (text appended), 0, or the sticky error. */
@@ -89,6 +100,7 @@ struct mb_facts {
     char *name, onion[MB_ONION_SIZE];
     const struct mb_logic **logics; /* modules in use, by name */
     size_t logic_count;
+    uint64_t upgrade_at; /* the first slot of core/upgrade, or UINT64_MAX */
 };
 void mb_facts_clear(struct mb_facts *f);
 /* Read again what has changed. NULL: the transaction's error says why. */
@@ -132,6 +144,7 @@ void mb_seen_hash_write(const struct mb_seen_hash *s, struct mb_tx *tx, uint64_t
 
 /* --- genesis.c, org.c --- */
 
+bool mb_is_module_name(const char *text);
 void mb_genesis_write(struct mb_tx *tx, const struct mb_genesis *g);
 /* A parameter's name and value: org.param_name [name], org.param_value [name]. */
 int mb_param_check(const char *name, const json_t *value, struct mb_error *error);
@@ -158,7 +171,7 @@ void mb_header_key(char key[MB_HEADER_KEY_SIZE], uint64_t slot); /* core/header/
 
 struct mb_signer {
     char identity[MB_FINGERPRINT_SIZE];
-    bool founder, replica;
+    bool founder, replica; /* founder: not retired */
 };
 /* Who stands behind a key. False if it was replaced and speaks for nobody any more. */
 bool mb_signer_of(struct mb_ledger *l, const struct mb_facts *f, const char *fingerprint,
@@ -171,8 +184,8 @@ const struct mb_verb *mb_verb_find(const struct mb_facts *f, const char *type, c
 /* What a command needs: the verb's own, but a founder's say to replace somebody else's key. */
 enum mb_access mb_access_of(const struct mb_verb *verb, const json_t *body);
 /* command.access [type, needed]. */
-int mb_access_check(enum mb_access needed, const struct mb_signer *signer, const char *type,
-                    struct mb_error *error);
+int mb_access_check(struct mb_ledger *l, enum mb_access needed, const struct mb_signer *signer,
+                    const char *type, struct mb_error *error);
 
 /* --- run.c --- */
 
@@ -186,12 +199,34 @@ struct mb_run {
     struct mb_executed *executed;
     struct mb_kept *kept; /* what executed points at */
     size_t count, cap;
+    size_t internal; /* commands run with the organisation's authority */
 };
 /* One envelope: 0, or what it was refused with. The caller looks at the transaction's err. */
 int mb_run_envelope(struct mb_run *run, const struct mb_checked *c, struct mb_error *error);
-/* One command with the organisation's authority. owner: what type and body are borrowed from. */
-void mb_run_internal(struct mb_run *run, const char *type, const json_t *body, const char *cause,
-                     json_t *owner);
+/* One command with the organisation's authority: 0, or what it was refused with. owner: what type
+ * and body are borrowed from. */
+int mb_run_internal(struct mb_run *run, const char *type, const json_t *body, const char *cause,
+                    json_t *owner, struct mb_error *error);
+/* A result of no command: what a hook or an upgrade came to. */
+void mb_run_note(struct mb_run *run, const char *type, const char *cause, json_t *result_take,
+                 const struct mb_error *refusal);
+/* Take results back from number from on, but the last if it is to be kept. */
+void mb_run_forget(struct mb_run *run, size_t from, bool keep_last);
+
+/* --- hooks.c: where modules have a say. --- */
+
+/* As authorize in struct mb_logic: the first refusal holds, else any 1. */
+int mb_run_authorize(struct mb_run *run, const struct mb_checked *c, const char *id,
+                     const struct mb_signer *signer, struct mb_error *error);
+/* What the command at hand asked for by mb_tx_batch(), if it did. */
+void mb_run_batch(struct mb_run *run);
+/* After a signed command, whose result is number at. */
+void mb_run_applied(struct mb_run *run, const struct mb_checked *c, const char *id,
+                    const struct mb_signer *signer, size_t at);
+/* Epoch n has begun. */
+void mb_run_epoch(struct mb_run *run, int64_t n);
+/* Versions that come into force with the next slot (core/upgrade). */
+void mb_run_upgrades(struct mb_run *run);
 void mb_run_clear(struct mb_run *run);
 
 #endif

@@ -11,6 +11,9 @@ static const struct mb_message core_messages[] = {
      "fields"},
     {"command.access",
      "{0} needs the role \"{1}\", which this key does not have; sign with a key that has it"},
+    {"command.batch", "what the command would have run after it is too much: at most 16 commands, "
+                      "once, and not from "
+                      "within such a batch"},
     {"command.expired",
      "the command expired at {0}, and the ledger's time is {1}; make and sign it anew"},
     {"command.expires_late",
@@ -47,6 +50,9 @@ static const struct mb_message core_messages[] = {
     {"org.attested", "evidence against replica {0} is kept already"},
     {"org.config_waits",
      "another change of the replicas waits for slot {0}; send this one when it is in force"},
+    {"org.founders_needed",
+     "the organisation has no module that takes decisions (gov), so nobody could act if the "
+     "founders retired; put one in use first (org.upgrade)"},
     {"org.key_invalid", "\"new\" is not an ssh-ed25519 public key of two fields"},
     {"org.key_old",
      "{0} is not the first fingerprint of an identity; name the key that it began with"},
@@ -82,6 +88,12 @@ static const struct mb_message core_messages[] = {
     {"org.replica_last", "replica {0} is the last one and cannot be removed: add another first"},
     {"org.replica_unknown",
      "there is no replica {0} in force; magicbiz replica list shows those that are"},
+    {"org.upgrade_module", "\"{0}\" cannot be a module's name"},
+    {"org.upgrade_slot",
+     "slot {0} is too early: replicas need until slot {1} to hear of it, and their operators time "
+     "to install the new version"},
+    {"org.upgrade_version",
+     "{0} version {1} would be a step back from version {2}, which is in use; versions only rise"},
     {"signature.false", "the signature does not fit the command; sign exactly the bytes you send"},
     {"signature.invalid", "this is not an SSHSIG by an ssh-ed25519 key with sha512"},
     {"signature.key", "the signature is by another key than the command's \"key\""},

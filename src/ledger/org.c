@@ -46,7 +46,7 @@ static int approve(struct mb_tx *tx, const struct mb_context *ctx, const json_t 
 {
     const char *id = mb_json_get_text(body, "id", "");
     if (ctx->as_org)
-        return mb_refuse(error, "command.access", "ss", "org.approve", "member");
+        return mb_refuse(error, "command.access", "ss", "org.approve", "founder");
     char *key = mb_asprintf("core/pending/%s", id);
     json_t *pending = mb_tx_get(tx, key), *founders = mb_tx_get(tx, "org/founders");
     json_t *approvals = json_object_get(pending, "approvals");
@@ -120,6 +120,66 @@ static int key_replace(struct mb_tx *tx, const struct mb_context *ctx, const jso
     return 0;
 }
 
+/* --- What ends the founders' say, and what changes the rules of the game. --- */
+
+static int founders_retire(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
+                           json_t **result, struct mb_error *error)
+{
+    const struct mb_facts *f = mb_facts(tx->ledger);
+    bool governed = false;
+    (void)ctx;
+    (void)body;
+    (void)result;
+    for (size_t i = 0; f && i < f->logic_count; i++)
+        governed |= f->logics[i]->batch_done != NULL;
+    if (!governed) /* nobody could decide anything any more */
+        return mb_refuse(error, "org.founders_needed", "");
+    json_t *founders = mb_tx_get(tx, "org/founders");
+    json_object_set_new(founders, "retired", json_integer(1));
+    mb_tx_put(tx, "org/founders", founders);
+    json_decref(founders);
+    return 0;
+}
+
+static int upgrade(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
+                   json_t **result, struct mb_error *error)
+{
+    const char *module = mb_json_get_text(body, "module", "");
+    int64_t version = mb_json_get_int(body, "version", 0);
+    int64_t at = mb_json_get_int(body, "at_slot", 0), first = (int64_t)ctx->slot + MB_WINDOW;
+    (void)result;
+    if (!mb_is_module_name(module) && strcmp(module, "core") != 0)
+        return mb_refuse(error, "org.upgrade_module", "s", module);
+    json_t *versions = mb_tx_get(tx, "core/versions");
+    int64_t now = mb_json_get_int(versions, module, 0);
+    json_decref(versions);
+    if (version < now || version == 0)
+        return mb_refuse(error, "org.upgrade_version", "sdd", module, version, now);
+    if (at < first)
+        return mb_refuse(error, "org.upgrade_slot", "dd", at, first);
+    json_t *upgrades = mb_tx_get(tx, "core/upgrade");
+    if (!upgrades)
+        upgrades = json_object();
+    if (version == now) /* what was decided is taken back */
+        json_object_del(upgrades, module);
+    else
+        json_object_set_new(
+            upgrades, module,
+            json_pack("{s:I,s:I}", "at_slot", (json_int_t)at, "version", (json_int_t)version));
+    if (json_object_size(upgrades) > 0)
+        mb_tx_put(tx, "core/upgrade", upgrades);
+    else
+        mb_tx_delete(tx, "core/upgrade");
+    json_decref(upgrades);
+    return 0;
+}
+
+static const struct mb_json_field retire_body[] = {{0}};
+static const struct mb_json_field upgrade_body[] = {
+    {"module", MB_JSON_STRING, false, 1, MB_MODULE_NAME_MAX},
+    {"version", MB_JSON_INT, false, 1, UINT32_MAX},
+    {"at_slot", MB_JSON_INT, false, 1, INT64_MAX},
+    {0}};
 static const struct mb_json_field param_set_body[] = {
     {"name", MB_JSON_STRING, false, 0, 0}, {"value", MB_JSON_ANY, false, 0, 0}, {0}};
 static const struct mb_json_field approve_body[] = {{"id", MB_JSON_STRING, false, 64, 64}, {0}};
@@ -129,11 +189,16 @@ static const struct mb_json_field key_replace_body[] = {{"new", MB_JSON_STRING, 
                                                         {0}};
 
 const struct mb_verb mb_org_verbs[] = {
-    {.name = "org.approve", .access = MB_MEMBER, .body = approve_body, .apply = approve},
+    {.name = "org.approve", .access = MB_FOUNDER, .body = approve_body, .apply = approve},
     {.name = "org.key.replace",
      .access = MB_ANYONE,
      .body = key_replace_body,
      .apply = key_replace},
+    {.name = "org.founders.retire",
+     .access = MB_ORG,
+     .body = retire_body,
+     .apply = founders_retire},
+    {.name = "org.upgrade", .access = MB_ORG, .body = upgrade_body, .apply = upgrade},
     {.name = "org.param.set", .access = MB_ORG, .body = param_set_body, .apply = param_set},
     {0},
 };

@@ -107,18 +107,22 @@ static void record(struct mb_run *run, const struct call *call, struct mb_bytes 
         json_decref(result_take);
 }
 
+static void clear_kept(struct mb_run *run, size_t i)
+{
+    struct mb_kept *k = &run->kept[i];
+    mb_buf_clear(&run->results[i]);
+    free(k->id);
+    free(k->cause);
+    free(k->signer);
+    free(k->type);
+    json_decref(k->owner);
+    json_decref(k->outcome);
+}
+
 void mb_run_clear(struct mb_run *run)
 {
-    for (size_t i = 0; i < run->count; i++) {
-        struct mb_kept *k = &run->kept[i];
-        mb_buf_clear(&run->results[i]);
-        free(k->id);
-        free(k->cause);
-        free(k->signer);
-        free(k->type);
-        json_decref(k->owner);
-        json_decref(k->outcome);
-    }
+    for (size_t i = 0; i < run->count; i++)
+        clear_kept(run, i);
     free(run->results);
     free(run->executed);
     free(run->kept);
@@ -154,22 +158,48 @@ static int execute(struct mb_run *run, const struct mb_facts *f, const struct mb
     return mb_tx_close(tx, rc, error);
 }
 
-void mb_run_internal(struct mb_run *run, const char *type, const json_t *body, const char *cause,
-                     json_t *owner)
+int mb_run_internal(struct mb_run *run, const char *type, const json_t *body, const char *cause,
+                    json_t *owner, struct mb_error *error)
 {
     const struct mb_facts *f = mb_facts(run->l);
     struct call call = {.type = type, .cause = cause, .body = body, .owner = owner, .signer = ""};
-    struct mb_error error = {0};
     struct mb_buf text = {0};
     json_t *result = NULL;
     const char *module = NULL;
     if (!f)
-        return;
+        return run->l->tx.err;
     const struct mb_verb *verb = mb_verb_find(f, type, &module);
-    int rc = verb ? execute(run, f, verb, module, &call, &text, &result, &error)
-                  : mb_refuse(&error, "command.type", "s", type);
-    record(run, &call, mb_buf_bytes(&text), result, rc != 0 ? &error : NULL);
+    int rc = verb ? execute(run, f, verb, module, &call, &text, &result, error)
+                  : mb_refuse(error, "command.type", "s", type);
+    run->internal++;
+    record(run, &call, mb_buf_bytes(&text), result, rc != 0 ? error : NULL);
     mb_buf_clear(&text);
+    mb_run_batch(run);
+    return rc;
+}
+
+void mb_run_note(struct mb_run *run, const char *type, const char *cause, json_t *result_take,
+                 const struct mb_error *refusal)
+{
+    struct call call = {.type = type, .cause = cause, .signer = ""};
+    struct mb_buf text = {0};
+    if (!refusal)
+        (void)mb_json_canonical(&text, result_take, NULL);
+    record(run, &call, mb_buf_bytes(&text), result_take, refusal);
+    mb_buf_clear(&text);
+}
+
+void mb_run_forget(struct mb_run *run, size_t from, bool keep_last)
+{
+    size_t kept = keep_last && run->count > from ? run->count - 1 : run->count;
+    for (size_t i = from; i < kept; i++)
+        clear_kept(run, i);
+    if (kept < run->count) {
+        run->results[from] = run->results[kept];
+        run->executed[from] = run->executed[kept];
+        run->kept[from++] = run->kept[kept];
+    }
+    run->count = from;
 }
 
 /* --- Envelopes. --- */
@@ -257,12 +287,13 @@ static int pend(struct mb_run *run, const struct mb_facts *f, const struct call 
 
 static void run_approved(struct mb_run *run, const char *id)
 {
+    struct mb_error ignored;
     char *key = pending_key(id), *cause = mb_asprintf("approved:%s", id);
     json_t *pending = mb_tx_get(&run->l->tx, key);
     if (pending) {
         mb_tx_remove(&run->l->tx, key);
-        mb_run_internal(run, mb_json_get_text(pending, "type", ""),
-                        json_object_get(pending, "body"), cause, pending);
+        (void)mb_run_internal(run, mb_json_get_text(pending, "type", ""),
+                              json_object_get(pending, "body"), cause, pending, &ignored);
     }
     json_decref(pending);
     free(cause);
@@ -290,12 +321,15 @@ static int run_command(struct mb_run *run, const struct mb_checked *c, struct ca
         return mb_refuse(error, "command.type", "s", c->type);
     enum mb_access needed = mb_access_of(verb, c->body);
     bool may = verb->may && verb->may(&l->tx, signer->identity, c->body);
-    int rc = may ? 0 : mb_access_check(needed, signer, c->type, error);
+    int said = mb_run_authorize(run, c, call->id, signer, error);
+    int rc = said < 0          ? said
+             : may || said > 0 ? 0
+                               : mb_access_check(l, needed, signer, c->type, error);
     if (rc != 0)
         return rc;
     if (may || needed != MB_ORG)
         call->key = &c->signer;
-    else if (f->threshold > 1)
+    else if (f->threshold > 1 && said == 0)
         return (rc = mb_json_check(c->body, verb->body, error)) != 0
                    ? rc
                    : pend(run, f, call, c->expires, text, result, error);
@@ -314,7 +348,8 @@ int mb_run_envelope(struct mb_run *run, const struct mb_checked *c, struct mb_er
     int rc = admissible(run, c, error);
     if (rc != 0 && !run->door)
         mb_refuse(error, "command.inadmissible", "");
-    if (rc == 0 && (rc = unrepeated(run, c, error)) == 0) {
+    bool taken_in = rc == 0 && (rc = unrepeated(run, c, error)) == 0;
+    if (taken_in) {
         if (!run->door)
             enter(run, c);
         rc = run_command(run, c, &call, &signer, &text, &result, error);
@@ -322,8 +357,16 @@ int mb_run_envelope(struct mb_run *run, const struct mb_checked *c, struct mb_er
     bool approved = rc == 0 && strcmp(call.type, "org.approve") == 0 &&
                     mb_json_get_int(result, "pending", -1) == 0;
     record(run, &call, mb_buf_bytes(&text), result, rc != 0 ? error : NULL);
-    if (approved)
-        run_approved(run, mb_json_get_text(c->body, "id", ""));
+    size_t at = run->count - 1;
+    if (!run->door) {
+        mb_run_batch(run);
+        if (approved)
+            run_approved(run, mb_json_get_text(c->body, "id", ""));
+        if (taken_in)
+            mb_run_applied(run, c, id, &signer, at);
+    } else {
+        mb_batch_clear(&run->l->tx.batch);
+    }
     mb_buf_clear(&text);
     return rc;
 }

@@ -19,6 +19,7 @@ void mb_tx_init(struct mb_tx *tx, struct mb_backend backend)
 void mb_tx_clear(struct mb_tx *tx)
 {
     mb_map_free(tx->overlay);
+    mb_batch_clear(&tx->batch);
     free(tx->undo);
     memset(tx, 0, sizeof *tx);
 }
@@ -40,7 +41,7 @@ static bool starts_with(const char *text, const char *prefix)
 static bool is_fact(const char *key)
 {
     return starts_with(key, "org/") || starts_with(key, "core/config") ||
-           strcmp(key, "core/versions") == 0;
+           strcmp(key, "core/versions") == 0 || strcmp(key, "core/upgrade") == 0;
 }
 
 /* --- Savepoint of a command. --- */
@@ -75,6 +76,48 @@ void mb_tx_open(struct mb_tx *tx, const char *module)
     tx->module = module;
     tx->fault = NULL;
     tx->logging = true;
+    tx->undo_from = tx->undo_count;
+}
+
+/* Undo or forget what the log holds from number from on. */
+static void rewind_to(struct mb_tx *tx, size_t from, bool keep)
+{
+    while (tx->undo_count > from) {
+        struct mb_undo *u = &tx->undo[--tx->undo_count];
+        if (!keep)
+            put_back(tx, u);
+        free(u->key);
+        mb_buf_clear(&u->text);
+    }
+    if (!keep && tx->touched)
+        tx->stale = true;
+}
+
+void mb_tx_hold(struct mb_tx *tx)
+{
+    tx->holding = true;
+}
+
+void mb_tx_release(struct mb_tx *tx, bool keep)
+{
+    tx->holding = false;
+    rewind_to(tx, 0, keep);
+}
+
+void mb_batch_clear(struct mb_batch *batch)
+{
+    free(batch->id);
+    json_decref(batch->commands);
+    memset(batch, 0, sizeof *batch);
+}
+
+void mb_tx_batch(struct mb_tx *tx, const char *id, const json_t *commands)
+{
+    if (tx->holding || tx->batch.id || json_array_size(commands) > MB_BATCH_MAX) {
+        tx->fault = "command.batch";
+        return;
+    }
+    tx->batch = (struct mb_batch){mb_strdup(id), tx->module, json_incref((json_t *)commands)};
 }
 
 int mb_tx_close(struct mb_tx *tx, int rc, struct mb_error *error)
@@ -85,15 +128,10 @@ int mb_tx_close(struct mb_tx *tx, int rc, struct mb_error *error)
         rc = mb_refuse(error, tx->fault, "");
     if (tx->err != 0)
         rc = tx->err;
-    while (tx->undo_count > 0) {
-        struct mb_undo *u = &tx->undo[--tx->undo_count];
-        if (rc != 0)
-            put_back(tx, u);
-        free(u->key);
-        mb_buf_clear(&u->text);
-    }
-    if (rc != 0 && tx->touched)
-        tx->stale = true;
+    if (rc != 0 || !tx->holding)
+        rewind_to(tx, tx->undo_from, rc == 0);
+    if (rc != 0)
+        mb_batch_clear(&tx->batch);
     tx->logging = false;
     tx->module = NULL;
     tx->fault = NULL;
