@@ -38,6 +38,7 @@ struct peer {
     uint64_t tip;
     int64_t heard_ms;             /* -1: never */
     int64_t round_trip, variance; /* ms; round_trip -1: not measured */
+    int64_t measured_ms;          /* when last */
     int64_t their_ms, their_at;   /* the newest sent_ms from there, and when it came */
     int64_t acked_ms;             /* when the newest heartbeat that was answered had been sent */
     bool granted, promised;       /* in this candidacy */

@@ -247,12 +247,18 @@ struct mb_bytes held_bytes(const struct held *h)
 
 /* --- Times. --- */
 
+/* Heartbeats measure the way between a leader and each follower. What followers know of each other
+ * is as old as the last election: it counts only where there is no leader. */
+static bool counts(const struct mb_paxos *p, const struct peer *q)
+{
+    return q->round_trip >= 0 && (p->stage == LEADING || p->leader == 0 || p->leader == q->number);
+}
+
 int64_t round_trip(const struct mb_paxos *p)
 {
     int64_t most = -1;
     for (size_t i = 0; i < p->peer_count; i++)
-        if (p->peers[i].round_trip > most &&
-            (p->stage == LEADING || p->leader == 0 || p->leader == p->peers[i].number))
+        if (counts(p, &p->peers[i]) && p->peers[i].round_trip > most)
             most = p->peers[i].round_trip;
     return most >= 0 ? most : p->options.round_trip_ms;
 }
@@ -263,7 +269,7 @@ int64_t election_timeout(const struct mb_paxos *p)
     for (size_t i = 0; i < p->peer_count; i++) {
         const struct peer *q = &p->peers[i];
         int64_t t = 4 * (q->round_trip + 4 * q->variance) + p->options.rebuild_ms;
-        if (q->round_trip >= 0 && t > longest)
+        if (counts(p, q) && t > longest)
             longest = t;
     }
     if (longest < 0)
@@ -283,8 +289,11 @@ static void measure(struct mb_paxos *p, struct peer *q, const struct mb_paxos_me
     /* A process that stood still, or a clock that jumped, is no round trip. */
     if (sample > election_timeout(p))
         sample = election_timeout(p);
-    /* Jacobson, "Congestion Avoidance and Control", 1988. */
-    if (q->round_trip < 0) {
+    /* Jacobson, "Congestion Avoidance and Control", 1988; anew where the last ones are long ago,
+     * and were longer. */
+    bool old = p->now > q->measured_ms + election_timeout(p) && sample < q->round_trip;
+    q->measured_ms = p->now;
+    if (q->round_trip < 0 || old) {
         q->round_trip = sample;
         q->variance = sample / 2;
         return;

@@ -15,6 +15,7 @@
 
 struct parcel {
     uint32_t from, to;
+    int64_t due;
     struct mb_buf bytes;
     struct parcel *next;
 };
@@ -33,6 +34,7 @@ struct net {
     bool cut[REPLICAS + 1]; /* nothing comes or goes */
     uint32_t deaf_to;       /* nobody gets a value of this one to accept */
     int64_t now;
+    int64_t delay; /* of what is sent from now on */
     uint64_t random;
     uint64_t slots_from; /* of the configuration that 'c' decides */
     struct mb_paxos_config next;
@@ -49,6 +51,7 @@ static void post(struct net *n, uint32_t from, uint32_t to, const struct mb_paxo
         struct parcel *parcel = mb_calloc(1, sizeof *parcel);
         parcel->from = from;
         parcel->to = i;
+        parcel->due = n->now + n->delay;
         mb_paxos_encode(m, &parcel->bytes);
         *n->tail = parcel;
         n->tail = &parcel->next;
@@ -119,7 +122,7 @@ static void step(struct net *n, uint32_t at, struct mb_event event)
 
 static void deliver_all(struct net *n)
 {
-    while (n->head != NULL) {
+    while (n->head != NULL && n->head->due <= n->now) {
         struct parcel *parcel = n->head;
         struct mb_paxos_message m;
         n->head = parcel->next;
@@ -184,7 +187,8 @@ static struct net *net_new(uint32_t replicas)
 
 static void net_free(struct net *n)
 {
-    deliver_all(n);
+    for (n->delay = 0; n->head != NULL; n->now += 1000)
+        deliver_all(n);
     for (uint32_t i = 1; i <= REPLICAS; i++) {
         mb_paxos_free(n->replicas[i].core);
         mb_buf_clear(&n->replicas[i].history);
@@ -275,6 +279,33 @@ static void handover(void **state)
     submit(n, "b");
     run(n, 100);
     assert_history(n, first, "ab");
+    net_free(n);
+}
+
+/* Round trips grow and shrink again, and the election timeout of everybody with them, also between
+ * those that follow: they have measured each other in an election, and nothing since. */
+static void timeouts_come_down(void **state)
+{
+    struct net *n = net_new(3);
+    (void)state;
+    n->delay = 300;
+    run(n, 20000);
+    uint32_t first = leader_of(n);
+    assert_int_not_equal(first, 0);
+    n->cut[first] = true;
+    run(n, 30000);
+    assert_int_not_equal(leader_of(n), 0);
+    n->cut[first] = false;
+    run(n, 20000);
+    for (uint32_t i = 1; i <= 3; i++)
+        assert_true(mb_paxos_status(n->replicas[i].core).election_ms >= 4 * 2 * n->delay);
+    n->delay = 0;
+    run(n, 8000);
+    for (uint32_t i = 1; i <= 3; i++)
+        assert_true(mb_paxos_status(n->replicas[i].core).election_ms <= 400);
+    n->cut[leader_of(n)] = true;
+    run(n, 3 * 400);
+    assert_int_not_equal(leader_of(n), 0);
     net_free(n);
 }
 
@@ -385,9 +416,15 @@ static void grows(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(alone),   cmocka_unit_test(failover),  cmocka_unit_test(handover),
-        cmocka_unit_test(stalled), cmocka_unit_test(suspected), cmocka_unit_test(catches_up),
-        cmocka_unit_test(reads),   cmocka_unit_test(grows),
+        cmocka_unit_test(alone),
+        cmocka_unit_test(failover),
+        cmocka_unit_test(handover),
+        cmocka_unit_test(stalled),
+        cmocka_unit_test(suspected),
+        cmocka_unit_test(catches_up),
+        cmocka_unit_test(reads),
+        cmocka_unit_test(grows),
+        cmocka_unit_test(timeouts_come_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
