@@ -7,6 +7,8 @@
 
 #include "paxos/internal.h"
 
+#define ROUND_TRIP_MAX 60000 /* ms: what seems longer is none */
+
 struct mb_paxos *mb_paxos_new(const struct mb_paxos_options *options)
 {
     struct mb_paxos *p = mb_calloc(1, sizeof *p);
@@ -284,9 +286,11 @@ static void measure(struct mb_paxos *p, struct peer *q, const struct mb_paxos_me
         q->their_at = p->now;
     }
     int64_t sample = p->now - m->echo_ms - (int64_t)m->held_ms;
-    if (m->echo_ms <= 0 || sample < 0)
+    /* A process that stood still, or a clock that jumped, is no round trip; and of what waited
+     * together the first alone makes the estimate longer. */
+    bool late = sample > q->round_trip && m->echo_ms <= q->measured_ms;
+    if (m->echo_ms <= 0 || sample < 0 || sample > ROUND_TRIP_MAX || late)
         return;
-    /* A process that stood still, or a clock that jumped, is no round trip. */
     if (sample > election_timeout(p))
         sample = election_timeout(p);
     /* Jacobson, "Congestion Avoidance and Control", 1988; anew where the last ones are long ago,
