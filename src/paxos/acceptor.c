@@ -59,7 +59,7 @@ void on_prepare(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message
         refuse(p, from);
         return;
     }
-    if (m->slot <= p->faulty_to || (order > 0 && !m->forced && sticky(p, from)))
+    if (p->abstains || m->slot <= p->faulty_to || (order > 0 && !m->forced && sticky(p, from)))
         return;
     if (order > 0) {
         if (p->stage != FOLLOWING || p->leader != from)
@@ -73,7 +73,7 @@ void on_prepare(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message
 /* Accept in the ballot that is promised, and tell everyone once it is durable. */
 void accept_value(struct mb_paxos *p, struct entry *e, struct mb_bytes value)
 {
-    hold(p, &e->accepted, &p->promised, value);
+    hold(p, &e->accepted, &p->kept, &p->promised, value);
     e->ticket = persist(p, e);
 #if MB_PAXOS_BUG == 1
     e->ticket = 0;
@@ -96,10 +96,12 @@ void on_accept(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message 
     }
     heard_leader(p, from);
     struct entry *e = entry_at(p, m->slot, true);
-    if (e == NULL || !member(p))
+    if (e == NULL || !member(p) || p->abstains)
         return;
-    p->promised = m->ballot;
     if (e->accepted.data == NULL || mb_ballot_compare(&e->accepted.ballot, &m->ballot) != 0) {
+        if (!room_for(p, m->slot, p->kept, e->accepted.len, m->items[0].value.len))
+            return;
+        p->promised = m->ballot;
         accept_value(p, e, m->items[0].value);
         return;
     }

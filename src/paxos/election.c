@@ -66,7 +66,8 @@ static uint64_t next_round(const struct mb_paxos *p)
 /* One that votes only later could not propose yet: it would be a leader that stands still. */
 static bool eligible(const struct mb_paxos *p)
 {
-    return !p->stopping && p->faulty_to == 0 && config_has(&p->configs[0], p->options.self);
+    return !p->stopping && !p->abstains && p->faulty_to == 0 &&
+           config_has(&p->configs[0], p->options.self);
 }
 
 void stand(struct mb_paxos *p, bool forced)
@@ -93,7 +94,7 @@ void stand(struct mb_paxos *p, bool forced)
 
 void on_prevote(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message *m)
 {
-    bool unwilling = !member(p) || sticky(p, from);
+    bool unwilling = !member(p) || p->abstains || sticky(p, from);
     if (unwilling && m->tip >= p->applied)
         return;
     /* So that it knows what to ask for; or that it is behind, and may not know our leader yet, or
@@ -206,7 +207,7 @@ void prepare_again(struct mb_paxos *p)
 }
 
 /* What another accepted: the highest ballot's value is the one to propose (P3). False: it is of a
- * slot too far ahead to be kept. */
+ * slot too far ahead to be kept, or there is no room for it. */
 static bool find(struct mb_paxos *p, const struct mb_paxos_item *item)
 {
     static const struct mb_ballot none = {0};
@@ -216,12 +217,16 @@ static bool find(struct mb_paxos *p, const struct mb_paxos_item *item)
     if (e == NULL)
         return false;
     bool is_chosen = mb_ballot_compare(&item->ballot, &none) == 0;
+    bool better = !e->chosen && (is_chosen || e->other.data == NULL ||
+                                 mb_ballot_compare(&item->ballot, &e->other.ballot) > 0);
+    if (better &&
+        !room_for(p, e->slot, p->kept_promised, e->promised ? e->other.len : 0, item->value.len))
+        return false;
     if (item->slot > p->found_to)
         p->found_to = item->slot;
-    if (e->chosen || (!is_chosen && e->other.data != NULL &&
-                      mb_ballot_compare(&item->ballot, &e->other.ballot) <= 0))
+    if (!better)
         return true;
-    hold(p, &e->other, &item->ballot, item->value);
+    hold_other(p, e, true, &item->ballot, item->value);
     e->chosen = is_chosen;
     return true;
 }
@@ -235,10 +240,12 @@ void on_promise(struct mb_paxos *p, struct peer *from, const struct mb_paxos_mes
     bool kept = true;
     for (size_t i = 0; i < m->count; i++)
         kept = find(p, &m->items[i]) && kept;
-    if (!kept || m->tip > p->applied + MB_PAXOS_AHEAD_MAX / 2) {
+    if (m->tip > p->applied + MB_PAXOS_AHEAD_MAX / 2) {
         follow(p, 0); /* too far behind to lead: learn first */
         return;
     }
+    if (!kept)
+        return; /* without it: others may promise what can be kept */
     if (m->tip > p->learn_to)
         p->learn_to = m->tip;
     if (m->upto != UINT64_MAX) {

@@ -29,6 +29,7 @@ struct entry {
     uint64_t ticket;
     struct held other; /* from a promise; or chosen, when that is set */
     bool chosen;
+    bool promised;                /* other counts among what promises brought */
     struct vote votes[VOTES_MAX]; /* each replica's newest */
     size_t vote_count;
     int64_t sent_ms; /* leader: when it was last proposed */
@@ -75,8 +76,12 @@ struct mb_paxos {
     uint64_t ticket;         /* the last one given out */
     uint64_t faulty_to;
 
+    bool abstains;
+
     /* Learner. */
     uint64_t applied, delivered;
+    size_t kept, kept_promised; /* bytes of values in entries */
+    uint64_t crowded;
     struct entry *entries[MB_PAXOS_AHEAD_MAX]; /* by slot modulo */
     int64_t learn_at;
     uint64_t learn_mark; /* delivered when learn_at was set */
@@ -128,8 +133,15 @@ bool majority(const struct mb_paxos *p, const struct mb_paxos_config *config, bo
               bool (*holds)(const struct mb_paxos *, const struct peer *));
 /* The entry of a slot in (applied, applied + MB_PAXOS_AHEAD_MAX]; made if make. */
 struct entry *entry_at(struct mb_paxos *p, uint64_t slot, bool make);
-void hold(struct mb_paxos *p, struct held *h, const struct mb_ballot *ballot,
+/* Keep a value in the place of what h has; kept counts its bytes. */
+void hold(struct mb_paxos *p, struct held *h, size_t *kept, const struct mb_ballot *ballot,
           struct mb_bytes value);
+/* The same in e->other. */
+void hold_other(struct mb_paxos *p, struct entry *e, bool promised, const struct mb_ballot *ballot,
+                struct mb_bytes value);
+/* Whether there is room for a value of len bytes that somebody else made, in the place of one of
+ * old bytes. */
+bool room_for(struct mb_paxos *p, uint64_t slot, size_t kept, size_t old, size_t len);
 struct mb_bytes held_bytes(const struct held *h);
 void role_changed(struct mb_paxos *p);
 int64_t round_trip(const struct mb_paxos *p);

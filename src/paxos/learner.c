@@ -82,9 +82,10 @@ void on_chosen(struct mb_paxos *p, const struct mb_paxos_message *m)
     static const struct mb_ballot none = {0};
     for (size_t i = 0; i < m->count; i++) {
         struct entry *e = entry_at(p, m->items[i].slot, true);
-        if (e == NULL || e->chosen)
+        if (e == NULL || e->chosen ||
+            !room_for(p, e->slot, p->kept, e->promised ? 0 : e->other.len, m->items[i].value.len))
             continue;
-        hold(p, &e->other, &none, m->items[i].value);
+        hold_other(p, e, false, &none, m->items[i].value);
         e->chosen = true;
     }
     if (p->learning) {

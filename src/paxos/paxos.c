@@ -199,6 +199,8 @@ void on_applied(struct mb_paxos *p, uint64_t slot, const struct mb_paxos_config 
         return;
     struct entry **e = &p->entries[slot % MB_PAXOS_AHEAD_MAX];
     if (*e != NULL && (*e)->slot == slot) {
+        p->kept -= (*e)->accepted.len;
+        *((*e)->promised ? &p->kept_promised : &p->kept) -= (*e)->other.len;
         bury(p, (*e)->accepted.data);
         bury(p, (*e)->other.data);
         bury(p, *e);
@@ -231,8 +233,27 @@ struct entry *entry_at(struct mb_paxos *p, uint64_t slot, bool make)
     return *e;
 }
 
-void hold(struct mb_paxos *p, struct held *h, const struct mb_ballot *ballot, struct mb_bytes value)
+bool room_for(struct mb_paxos *p, uint64_t slot, size_t kept, size_t old, size_t len)
 {
+    bool room = p->options.ahead_bytes == 0 || slot == p->delivered + 1 || len <= old ||
+                kept - old + len <= p->options.ahead_bytes;
+    p->crowded += !room;
+    return room;
+}
+
+void hold_other(struct mb_paxos *p, struct entry *e, bool promised, const struct mb_ballot *ballot,
+                struct mb_bytes value)
+{
+    *(e->promised ? &p->kept_promised : &p->kept) -= e->other.len;
+    e->other.len = 0;
+    e->promised = promised;
+    hold(p, &e->other, promised ? &p->kept_promised : &p->kept, ballot, value);
+}
+
+void hold(struct mb_paxos *p, struct held *h, size_t *kept, const struct mb_ballot *ballot,
+          struct mb_bytes value)
+{
+    *kept += value.len - h->len;
     uint8_t *data = mb_alloc(value.len + 1); /* never NULL: an empty value is a value */
     memcpy(data, value.data, value.len);
     bury(p, h->data);
@@ -339,7 +360,7 @@ static void start(struct mb_paxos *p, const struct mb_paxos_start *s)
     for (size_t i = 0; i < s->accepted_count; i++) {
         struct entry *e = entry_at(p, s->accepted[i].slot, true);
         if (e != NULL)
-            hold(p, &e->accepted, &s->accepted[i].ballot, s->accepted[i].value);
+            hold(p, &e->accepted, &p->kept, &s->accepted[i].ballot, s->accepted[i].value);
         if (mb_ballot_compare(&s->accepted[i].ballot, &p->promised) > 0)
             p->promised = s->accepted[i].ballot;
     }
@@ -446,6 +467,11 @@ void mb_paxos_step(struct mb_paxos *p, const struct mb_event *event, struct mb_e
             p->election_at = p->now + (int64_t)(p->random % ((uint64_t)round_trip(p) + 1));
         }
         break;
+    case MB_EVENT_ABSTAIN:
+        p->abstains = event->abstain;
+        if (p->abstains && p->stage == LEADING)
+            hand_over(p);
+        break;
     case MB_EVENT_STOP:
         p->stopping = true;
         if (p->stage == LEADING)
@@ -476,6 +502,8 @@ struct mb_paxos_status mb_paxos_status(const struct mb_paxos *p)
         .incarnation = p->incarnation,
         .election_ms = election_timeout(p),
         .elections = p->elections,
+        .crowded = p->crowded,
+        .kept_bytes = p->kept + p->kept_promised,
         .peer_count = p->peer_count,
     };
     for (size_t i = 0; i < p->peer_count; i++)

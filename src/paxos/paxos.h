@@ -106,6 +106,8 @@ enum mb_event_kind {
     MB_EVENT_APPLIED,   /* slot was applied; config: a configuration it decided, or NULL */
     MB_EVENT_READ,      /* id (the host's, not 0): confirm a read */
     MB_EVENT_SUSPECT,   /* the leader does not do its work: follow it no longer */
+    MB_EVENT_ABSTAIN,   /* abstain: neither vote nor lead from now on; or, once it is not set, again
+                         */
     MB_EVENT_STOP,      /* orderly: hand over, and stand for election no more */
 };
 struct mb_paxos_start {
@@ -128,6 +130,7 @@ struct mb_event {
     uint64_t ticket, slot, id;
     struct mb_bytes value;
     const struct mb_paxos_config *config;
+    bool abstain;
 };
 
 /* --- Effects. --- */
@@ -168,6 +171,10 @@ struct mb_paxos_options {
     int64_t heartbeat_min_ms;
     int64_t round_trip_ms; /* assumed until one was measured */
     size_t flight_bytes;   /* values proposed and not chosen; one may always be */
+    /* Values of others that are kept for slots not applied: those accepted or said to be chosen,
+     * and as much again of promises. What is more is left alone, and comes again; the next slot's
+     * is always kept. 0: no bound. */
+    size_t ahead_bytes;
 };
 struct mb_paxos;
 struct mb_paxos *mb_paxos_new(const struct mb_paxos_options *options);
@@ -197,6 +204,8 @@ struct mb_paxos_status {
     int64_t lease_until_ms; /* leader: until then no other can have been elected, if clocks run
                                alike; for the public onion only, never for correctness */
     uint64_t elections;     /* times we stood for election */
+    uint64_t crowded;       /* values left alone because of ahead_bytes */
+    size_t kept_bytes;      /* of values for slots that are not applied */
     struct mb_paxos_peer peers[2 * MB_PAXOS_REPLICAS_MAX];
     size_t peer_count;
 };

@@ -513,7 +513,8 @@ static void choose_faults(struct world *w)
                                            .rebuild_ms = near ? 0 : 2000,
                                            .heartbeat_min_ms = near ? 10 : 50,
                                            .round_trip_ms = near ? 10 : 1000,
-                                           .flight_bytes = 1u << 20};
+                                           .flight_bytes = 1u << 20,
+                                           .ahead_bytes = w->seed % 4 == 3 ? 16384 : 0};
     w->next_trouble_ms = (near ? 20 : 1000) + (int64_t)chance(w, near ? 200 : 10000);
     w->interval_ms = (near ? 5 : 300) + (int64_t)chance(w, near ? 50 : 3000);
     w->founders = w->real ? 3 : (uint32_t[]){1, 2, 3, 3, 3, 3, 4, 5, 5, 5}[chance(w, 10)];

@@ -343,6 +343,86 @@ static void suspected(void **state)
     net_free(n);
 }
 
+/* Whose clock is wrong leads no longer, and makes no majority. */
+static void abstains(void **state)
+{
+    struct net *n = net_new(3);
+    (void)state;
+    uint32_t first = leader_of(n);
+    step(n, first, (struct mb_event){.kind = MB_EVENT_ABSTAIN, .abstain = true});
+    run(n, 1000);
+    uint32_t second = leader_of(n), third = 6 - first - second;
+    assert_int_not_equal(second, 0);
+    assert_int_not_equal(second, first);
+    submit(n, "a");
+    run(n, 200);
+    assert_history(n, first, "a"); /* it learns */
+    n->cut[third] = true;
+    run(n, 200);
+    submit(n, "b");
+    run(n, 200);
+    assert_history(n, second, "a");
+    run(n, 5000);
+    assert_int_not_equal(leader_of(n), first);
+    step(n, first, (struct mb_event){.kind = MB_EVENT_ABSTAIN});
+    run(n, 5000);
+    assert_int_not_equal(leader_of(n), 0);
+    assert_history(n, first, "ab");
+    n->cut[third] = false;
+    run(n, 3000);
+    assert_history(n, third, "ab");
+    net_free(n);
+}
+
+/* What a leader may make a replica keep: ahead_bytes, and the next slot's value always. */
+static void bounded(void **state)
+{
+    enum { LEN = 100000 };
+    struct mb_paxos_config c = {.from = 1, .version = 1, .members = {1, 2, 3}, .count = 3};
+    struct mb_paxos_options options = {.self = 1,
+                                       .election_floor_ms = 300,
+                                       .heartbeat_min_ms = 20,
+                                       .round_trip_ms = 20,
+                                       .flight_bytes = 1 << 20,
+                                       .ahead_bytes = 10 * LEN};
+    struct mb_paxos_start s = {.incarnation = 1, .configs = &c, .config_count = 1};
+    struct mb_paxos *core = mb_paxos_new(&options);
+    struct mb_effects effects = {0};
+    uint8_t *bytes = mb_calloc(1, LEN);
+    (void)state;
+    mb_paxos_step(core, &(struct mb_event){.kind = MB_EVENT_START, .start = &s}, &effects);
+    for (int round = 1; round <= 2; round++) /* the second takes the places of the first */
+        for (uint64_t slot = MB_PAXOS_AHEAD_MAX; slot > 0; slot--) {
+            struct mb_ballot ballot = {.round = (uint64_t)round, .replica = 2, .incarnation = 1};
+            struct mb_paxos_item item = {slot, ballot, mb_bytes(bytes, LEN)};
+            struct mb_paxos_message m = {.kind = MB_PAXOS_ACCEPT,
+                                         .ballot = ballot,
+                                         .slot = slot,
+                                         .items = &item,
+                                         .count = 1};
+            struct mb_event e = {.kind = MB_EVENT_RECEIVE, .from = 2, .message = &m};
+            mb_paxos_step(core, &e, &effects);
+            bool kept = false;
+            for (size_t i = 0; i < effects.count; i++)
+                kept |= effects.of[i].kind == MB_EFFECT_PERSIST && effects.of[i].slot == slot;
+            assert_int_equal(kept, slot > MB_PAXOS_AHEAD_MAX - 10 || slot == 1);
+        }
+    assert_int_equal(mb_paxos_status(core).kept_bytes, 11 * LEN);
+    assert_int_equal(mb_paxos_status(core).crowded, 2 * (MB_PAXOS_AHEAD_MAX - 11));
+    /* What is said to be chosen has no more room, but for the next slot: which is applied. */
+    struct mb_paxos_item items[2] = {{.slot = 1, .value = mb_bytes(bytes, LEN)},
+                                     {.slot = 2, .value = mb_bytes(bytes, LEN)}};
+    struct mb_paxos_message m = {.kind = MB_PAXOS_CHOSEN, .items = items, .count = 2};
+    struct mb_event e = {.kind = MB_EVENT_RECEIVE, .from = 2, .message = &m};
+    mb_paxos_step(core, &e, &effects);
+    assert_int_equal(mb_paxos_status(core).kept_bytes, 12 * LEN);
+    mb_paxos_step(core, &(struct mb_event){.kind = MB_EVENT_APPLIED, .slot = 1}, &effects);
+    assert_int_equal(mb_paxos_status(core).kept_bytes, 10 * LEN);
+    mb_effects_clear(&effects);
+    mb_paxos_free(core);
+    free(bytes);
+}
+
 static void catches_up(void **state)
 {
     struct net *n = net_new(3);
@@ -425,6 +505,8 @@ int main(void)
         cmocka_unit_test(reads),
         cmocka_unit_test(grows),
         cmocka_unit_test(timeouts_come_down),
+        cmocka_unit_test(abstains),
+        cmocka_unit_test(bounded),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
