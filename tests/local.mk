@@ -54,7 +54,8 @@ EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/
 CLEANFILES += crash-fuzz_*
 
 check_PROGRAMS += tests/integration/relay tests/integration/chaos-client tests/integration/chaos-proxy
-integration_tests += tests/integration/chaos.sh
+integration_tests += tests/integration/chaos.sh tests/integration/liar.sh
+EXTRA_DIST += tests/integration/faults-build.sh
 # Replicas under fault after fault, for five minutes.
 soak: all tests/integration/chaos-client tests/integration/chaos-proxy
 	MB_CHAOS_SECONDS=$${MB_CHAOS_SECONDS:-300} MB_CHAOS_CLIENTS=$${MB_CHAOS_CLIENTS:-8} \

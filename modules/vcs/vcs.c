@@ -53,7 +53,8 @@ static void stop(void *self)
     struct vcs *v = self;
     v->draining = true;
     vcs_behind_stop(v);
-    while (v->pushing > 0 || v->sharing > 0) { /* their children die, and the chains end; workers are waited for */
+    while (v->pushing > 0 ||
+           v->sharing > 0) { /* their children die, and the chains end; workers are waited for */
         vcs_receive_kill(v);
         mb_loop_once(v->loop, 50);
     }
@@ -101,6 +102,20 @@ static void health(void *self, struct mb_report *r)
     mb_report_counter(r, "received_bytes_total", "Bytes of packs received.", v->bytes_in);
     mb_report_gauge(r, "pushing", "Pushes under way.", v->pushing);
     mb_report_gauge(r, "fetching", "Fetches under way.", v->fetching);
+    mb_report_counter(r, "false_receipts_total", "Receipts of other replicas that did not hold.",
+                      v->false_receipts);
+    mb_report_counter(r, "false_packs_total", "Packs of other replicas that could not be used.",
+                      v->false_packs);
+    if (v->false_receipts > 0)
+        mb_report_alarm(r, "vcs.false_receipt",
+                        "%llu receipts of other replicas did not hold, the last by replica %lld: "
+                        "are its clock and its version right? Else remove it",
+                        (unsigned long long)v->false_receipts, (long long)v->false_receipt_by);
+    if (v->false_packs > 0)
+        mb_report_alarm(r, "vcs.false_pack",
+                        "%llu packs of other replicas could not be used, the last by replica %lld: "
+                        "if there is room on this disk, remove that replica",
+                        (unsigned long long)v->false_packs, (long long)v->false_pack_by);
     if (v->behind != NULL)
         mb_report_alarm(r, "vcs.behind",
                         "objects of a repository are still to come from the other replicas");

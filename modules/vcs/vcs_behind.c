@@ -29,7 +29,8 @@ struct vcs_behind {
     char *repo;
     struct mb_timer *retry;
     struct mb_child *child;
-    size_t turn; /* which replica to ask next */
+    size_t turn;   /* which replica to ask next */
+    int64_t asked; /* who was asked last */
     int64_t ask_ms;
     bool asking;
 };
@@ -110,8 +111,12 @@ static void indexed(void *arg, int status)
 {
     struct vcs_behind *b = arg;
     b->child = NULL;
-    if (status != 0)
-        mb_log(MB_LOG_WARN, "vcs", "cannot_catch_up", "repo=%s status=%d", b->repo, status);
+    if (status != 0) {
+        b->v->false_packs++;
+        b->v->false_pack_by = b->asked;
+        mb_log(MB_LOG_ERROR, "vcs", "false_pack", "repo=%s replica=%lld status=%d", b->repo,
+               (long long)b->asked, status);
+    }
     look_again(b, false);
 }
 
@@ -168,6 +173,7 @@ static void ask(void *arg)
         mb_json_canonical(&request, json, NULL);
         json_decref(json);
         b->asking = true;
+        b->asked = other->number;
         mb_host_ask(v->host, other->number, mb_buf_bytes(&request), fd, lines.len, VCS_BYTES_MAX,
                     b->ask_ms, answered, b);
     }
@@ -209,6 +215,8 @@ static void packed(void *arg, int status)
     struct serving *s = arg;
     struct mb_error error = {0};
     off_t len = lseek(s->out, 0, SEEK_END);
+    if (MB_LIE("lie.pack") && pwrite(s->out, "junk", 4, len / 2) != 4)
+        status = -1;
     if (status == 0 && len > 0) {
         mb_host_answer(s->reply, mb_bytes(NULL, 0), s->out, (uint64_t)len);
     } else {

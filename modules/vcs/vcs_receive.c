@@ -183,17 +183,39 @@ static void submitted(void *arg, const struct mb_submitted *s)
         vcs_receive_free(p);
 }
 
+static void receipt_text(const struct vcs_receive *p, int64_t until, struct mb_buf *text)
+{
+    size_t count;
+    const struct mb_ref_update *updates = vcs_head_updates(&p->head, &count);
+    vcs_receipt_text(text, mb_host_org(p->v->host), p->repo,
+                     p->check.pack[0] != 0 ? p->check.pack : NULL, until, updates, count);
+}
+
+bool vcs_receive_holds(const struct vcs_receive *p, const json_t *receipt,
+                       const struct mb_replica *by)
+{
+    struct mb_public_key signer;
+    struct mb_buf text = {0};
+    int64_t until = mb_json_get_int(receipt, "until", 0);
+    receipt_text(p, until, &text);
+    bool holds =
+        until > mb_clock_s() && until > mb_host_time(p->v->host) &&
+        strcmp(mb_json_get_text(receipt, "key", ""), by->fingerprint) == 0 &&
+        mb_sshsig_verify_base64(mb_json_get_text(receipt, "signature", ""), VCS_NAMESPACE_RECEIPT,
+                                mb_buf_bytes(&text), &signer, NULL) == 0 &&
+        mb_public_key_equal(&signer, &by->key);
+    mb_buf_clear(&text);
+    return holds;
+}
+
 json_t *vcs_receive_receipt(struct vcs_receive *p)
 {
     struct vcs *v = p->v;
     const struct mb_replica *self = mb_host_self(v->host);
     struct mb_buf text = {0}, signature = {0}, base64 = {0};
-    size_t count;
-    const struct mb_ref_update *updates = vcs_head_updates(&p->head, &count);
     int64_t now = mb_clock_s(), time = mb_host_time(v->host);
     int64_t until = (now > time ? now : time) + RECEIPT_LIFE_S;
-    vcs_receipt_text(&text, mb_host_org(v->host), p->repo,
-                     p->check.pack[0] != 0 ? p->check.pack : NULL, until, updates, count);
+    receipt_text(p, MB_LIE("lie.receipt") ? until + 1 : until, &text);
     mb_host_sign(v->host, VCS_NAMESPACE_RECEIPT, mb_buf_bytes(&text), &signature);
     mb_base64_encode(&base64, signature.data, signature.len);
     json_t *json = json_pack("{s:s, s:s, s:I}", "key", self != NULL ? self->fingerprint : "",
@@ -247,8 +269,8 @@ static void checked(void *arg, int rc, const struct mb_error *error, const char 
     }
     if (rc == 0) {
         p->receipts = json_pack("[o]", vcs_receive_receipt(p));
-        vcs_share(p->v, p->repo, mb_buf_bytes(&p->head_bytes), p->check.pack, p->receipts, shared,
-                  p);
+        vcs_share(p->v, p, p->repo, mb_buf_bytes(&p->head_bytes), p->check.pack, p->receipts,
+                  shared, p);
         return;
     }
     p->busy = false;
@@ -505,6 +527,13 @@ void vcs_receive_check(struct vcs_receive *p,
     p->done_arg = arg;
     begin_check(p);
 }
+
+#ifdef MB_FAULTS
+void vcs_receive_pretend(struct vcs_receive *p, const char *pack)
+{
+    mb_snprintf(p->check.pack, sizeof p->check.pack, "%s", pack);
+}
+#endif
 
 const char *vcs_receive_pack_hash(const struct vcs_receive *p)
 {

@@ -29,6 +29,7 @@
 
 struct share {
     struct vcs *v;
+    const struct vcs_receive *push; /* until done */
     size_t majority, answers, asked;
     json_t *receipts; /* borrowed until done */
     void (*done)(void *arg, const struct mb_error *error);
@@ -74,23 +75,56 @@ static void settle(struct share *s)
         share_free(s);
 }
 
+struct asked { /* one replica */
+    struct share *share;
+    int64_t number;
+};
+
+static const struct mb_replica *replica_of(const struct vcs *v, int64_t number)
+{
+    size_t count;
+    const struct mb_replica *replicas = mb_host_replicas(v->host, &count);
+    for (size_t i = 0; i < count; i++)
+        if (replicas[i].number == number)
+            return &replicas[i];
+    return NULL; /* removed meanwhile */
+}
+
+/* Its receipt counts only if the ledger will count it: or one that lies would cost a push that the
+ * others have kept. */
+static void take_receipt(struct share *s, int64_t number, struct mb_bytes answer)
+{
+    const struct mb_replica *by = replica_of(s->v, number);
+    json_t *receipt = NULL;
+    if (s->done == NULL || by == NULL)
+        return;
+    if (mb_json_parse(&receipt, (const char *)answer.data, answer.len, NULL) == 0 &&
+        vcs_receive_holds(s->push, receipt, by)) {
+        json_array_append(s->receipts, receipt);
+    } else {
+        mb_fail(&s->last, MB_EINVAL, "vcs.receipt", "a receipt does not hold");
+        s->v->false_receipts++;
+        s->v->false_receipt_by = number;
+        mb_log(MB_LOG_ERROR, "vcs", "false_receipt", "replica=%lld", (long long)number);
+    }
+    json_decref(receipt);
+}
+
 static void answered(void *arg, struct mb_bytes answer, int body_fd, uint64_t body_len,
                      enum mb_err err, const struct mb_error *error)
 {
-    struct share *s = arg;
-    json_t *receipt = NULL;
+    struct asked *a = arg;
+    struct share *s = a->share;
     (void)body_len;
+    (void)err;
     if (body_fd >= 0)
         close(body_fd);
     s->answers++;
-    if (error != NULL) {
-        (void)err;
+    if (error != NULL)
         s->last = *error;
-    } else if (mb_json_parse(&receipt, (const char *)answer.data, answer.len, &s->last) == 0 &&
-               s->done != NULL) {
-        json_array_append(s->receipts, receipt);
-    }
-    json_decref(receipt);
+    else
+        take_receipt(s, a->number, answer);
+    free(a);
     settle(s);
 }
 
@@ -163,16 +197,20 @@ static void assembled(void *arg)
             numbers[s->asked++] = replicas[i].number;
     size_t asked = s->asked;
     s->asked++; /* this function itself: s stays until it has asked all */
-    for (size_t i = 0; i < asked; i++)
+    for (size_t i = 0; i < asked; i++) {
+        struct asked *a = mb_calloc(1, sizeof *a);
+        *a = (struct asked){.share = s, .number = numbers[i]};
         mb_host_ask(s->v->host, numbers[i], mb_buf_bytes(&request), s->fd, s->len, 0,
-                    ASK_MS + (int64_t)(s->len / BYTES_PER_MS), answered, s);
+                    ASK_MS + (int64_t)(s->len / BYTES_PER_MS), answered, a);
+    }
     mb_buf_clear(&request);
     s->answers++;
     settle(s);
 }
 
-void vcs_share(struct vcs *v, const char *repo, struct mb_bytes head, const char *pack,
-               json_t *receipts, void (*done)(void *arg, const struct mb_error *error), void *arg)
+void vcs_share(struct vcs *v, const struct vcs_receive *p, const char *repo, struct mb_bytes head,
+               const char *pack, json_t *receipts,
+               void (*done)(void *arg, const struct mb_error *error), void *arg)
 {
     size_t count;
     uint8_t random[8];
@@ -184,6 +222,7 @@ void vcs_share(struct vcs *v, const char *repo, struct mb_bytes head, const char
     }
     struct share *s = mb_calloc(1, sizeof *s);
     *s = (struct share){.v = v,
+                        .push = p,
                         .majority = count / 2 + 1,
                         .receipts = receipts,
                         .done = done,
@@ -296,6 +335,13 @@ static void begin_taking(void *arg)
         return;
     }
     t->rc = take_head(t, t->head);
+#ifdef MB_FAULTS
+    if (t->rc == 0 && MB_LIE("lie.keep")) {
+        vcs_receive_pretend(t->push, t->pack);
+        end_taking(t, 0, NULL);
+        return;
+    }
+#endif
     if (t->rc != 0)
         end_taking(t, t->rc, &t->error);
     else

@@ -42,6 +42,9 @@ struct vcs {
     void (*drained)(void *arg);
     void *drained_arg;
     uint64_t pushes, refused, fetches, packs, bytes_in;
+    /* What other replicas sent and does not hold, and whose was the last. */
+    uint64_t false_receipts, false_packs;
+    int64_t false_receipt_by, false_pack_by;
     bool git_missing;
 };
 
@@ -130,13 +133,22 @@ void vcs_receive_check(struct vcs_receive *p,
                        void (*done)(void *arg, int rc, const struct mb_error *error), void *arg);
 const char *vcs_receive_pack_hash(const struct vcs_receive *p); /* "" if it has none */
 json_t *vcs_receive_receipt(struct vcs_receive *p);
+/* Whether the replica's receipt is one for this push, and holds long enough. */
+bool vcs_receive_holds(const struct vcs_receive *p, const json_t *receipt,
+                       const struct mb_replica *by);
+
+#ifdef MB_FAULTS
+/* As if this pack had been checked and were kept. */
+void vcs_receive_pretend(struct vcs_receive *p, const char *pack);
+#endif
 
 /* --- vcs_share.c: packs among replicas --- */
 
 /* A push that was checked here: have the other replicas check and keep it too, until receipts (ours
- * are in it) are a majority's. head: its bytes as they came. done once. */
-void vcs_share(struct vcs *v, const char *repo, struct mb_bytes head, const char *pack,
-               json_t *receipts, void (*done)(void *arg, const struct mb_error *error), void *arg);
+ * are in it) are a majority's. head: its bytes as they came. done once; p stays until then. */
+void vcs_share(struct vcs *v, const struct vcs_receive *p, const char *repo, struct mb_bytes head,
+               const char *pack, json_t *receipts,
+               void (*done)(void *arg, const struct mb_error *error), void *arg);
 void vcs_on_ask(void *self, const struct mb_replica *from, struct mb_bytes request, int body_fd,
                 uint64_t body_len, struct mb_peer_reply *reply);
 

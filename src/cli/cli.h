@@ -93,8 +93,7 @@ int cli_sign(const struct cli_identity *id, const char *name_space, struct mb_by
 /* --- Organisations (host/pin.h, org.c): pins in CONFIG/orgs, what was seen in STATE --- */
 
 int cli_pin_save(const struct cli *c, const struct mb_pin *pin, struct mb_error *error);
-int cli_pin_load(const struct cli *c, const char *name, struct mb_pin *pin,
-                 struct mb_error *error);
+int cli_pin_load(const struct cli *c, const char *name, struct mb_pin *pin, struct mb_error *error);
 /* Names of all that were joined, sorted; free each and the array. */
 size_t cli_pin_names(const struct cli *c, char ***names);
 
@@ -171,6 +170,11 @@ int cli_verify_checkpoint(struct cli_org *o, const json_t *checkpoint, struct mb
                           struct mb_error *error);
 /* The numbers of the replicas that signed the newest checkpoint, as cli_open_org() read it. */
 json_t *cli_signers(const struct cli_org *o);
+/* cmd_replica.c */
+bool cli_is_among(const json_t *numbers, int64_t number);
+/* The slot where there is evidence that this replica diverged, or -1; items are below org/attest.
+ */
+int64_t cli_diverged_at(const json_t *items, int64_t number);
 /* A key's value, proven: 1 and *value (owned; may be NULL to ask for presence only), 0 if it is
  * proven that there is none. */
 int cli_state(struct cli_org *o, const char *key, json_t **value, struct mb_error *error);

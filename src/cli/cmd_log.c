@@ -183,21 +183,39 @@ static int audit_blocks(struct auditing *a, struct cli_org *o, struct mb_error *
     return rc;
 }
 
-static void print_audit(struct cli *c, const struct mb_audit_stats *s, uint64_t slot,
-                        size_t handovers)
+static int add_evidence(void *arg, const char *key, const json_t *value)
 {
+    json_t *list = arg;
+    json_t *item = json_pack("{s:s, s:I, s:I}", "replica", strrchr(key, '/') + 1, "number",
+                             (json_int_t)mb_json_get_int(value, "number", 0), "slot",
+                             (json_int_t)mb_json_get_int(value, "slot", 0));
+    json_array_append_new(list, item);
+    return 0;
+}
+
+static void print_audit(struct cli *c, const struct mb_audit_stats *s, uint64_t slot,
+                        size_t handovers, const json_t *diverged)
+{
+    const json_t *one;
+    size_t i;
     if (c->json)
-        cli_print_json(json_pack(
-            "{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "holds", 1, "slot", (json_int_t)slot,
-            "blocks", (json_int_t)s->blocks, "commands", (json_int_t)s->envelopes, "admissible",
-            (json_int_t)s->admissible, "internal", (json_int_t)s->internal, "checkpoints",
-            (json_int_t)s->checkpoints, "checkpoint_slots", (json_int_t)s->checkpoint_slots,
-            "handovers", (json_int_t)handovers));
+        cli_print_json(json_pack("{s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:O}", "holds", 1,
+                                 "slot", (json_int_t)slot, "blocks", (json_int_t)s->blocks,
+                                 "commands", (json_int_t)s->envelopes, "admissible",
+                                 (json_int_t)s->admissible, "internal", (json_int_t)s->internal,
+                                 "checkpoints", (json_int_t)s->checkpoints, "checkpoint_slots",
+                                 (json_int_t)s->checkpoint_slots, "handovers",
+                                 (json_int_t)handovers, "diverged", diverged));
     else
         printf("everything holds up to slot %" PRIu64 ": %" PRIu64 " blocks, %" PRIu64
                " commands, %" PRIu64 " internal, %" PRIu64
                " checkpoint slots; the newest and %zu handovers with their signatures\n",
                slot, s->blocks, s->envelopes, s->internal, s->checkpoint_slots, handovers);
+    json_array_foreach(diverged, i, one) if (!c->json)
+        printf("replica %" PRId64 " (%s) signed a header for slot %" PRId64
+               " that is not the ledger's: remove it\n",
+               mb_json_get_int(one, "number", 0), mb_json_get_text(one, "replica", ""),
+               mb_json_get_int(one, "slot", 0));
 }
 
 /* Every handover up to the newest checkpoint is shown, and signed by those before it. */
@@ -252,7 +270,11 @@ static int audit_all(struct cli *c, struct cli_org *o, const struct mb_modules *
         struct mb_audit_stats stats = mb_audit_stats(a.audit);
         size_t handovers;
         mb_audit_handovers(a.audit, &handovers);
-        print_audit(c, &stats, a.tip, handovers);
+        json_t *diverged = json_array();
+        mb_tx_scan(mb_ledger_reader(mb_audit_ledger(a.audit)), "org/attest/", "", add_evidence,
+                   diverged);
+        print_audit(c, &stats, a.tip, handovers, diverged);
+        json_decref(diverged);
     }
     mb_audit_free(a.audit);
     mb_memory_free(memory);
@@ -286,7 +308,8 @@ const struct cli_command cmd_audit = {
     .summary = "check the organisation's ledger; --full replays all of it",
     .help = "With --full it fetches every block, replays it with the deterministic half of the\n"
             "modules, and checks every id, signature, result, root, the history, the handovers\n"
-            "from replicas to replicas, the newest checkpoint and the pin. It prints the first "
+            "from replicas to replicas, the newest checkpoint and the pin, and tells of replicas\n"
+            "that are on the record for having signed another history. It prints the first "
             "thing that does not hold, and exits\n"
             "with status 4.",
     .options =

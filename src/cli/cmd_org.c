@@ -203,7 +203,22 @@ static void print_signers(const struct cli_org *o)
     json_decref(signers);
 }
 
-static void print_org(const struct cli_org *o, const char *join)
+static void print_replica(const struct cli_org *o, const struct mb_replica *r,
+                          const json_t *signers, const json_t *evidence)
+{
+    int64_t slot = cli_diverged_at(evidence, r->number);
+    printf("replica %" PRId64 "   %s  ", r->number, r->onion);
+    if (cli_is_among(signers, r->number))
+        printf("signed slot %" PRIu64, o->newest.slot);
+    else
+        printf("did not sign slot %" PRIu64 "%s", o->newest.slot,
+               slot >= 0 ? "" : " (a majority is enough)");
+    if (slot >= 0)
+        printf(", signed another header for slot %" PRId64 ": it diverged, remove it", slot);
+    putchar('\n');
+}
+
+static void print_org(const struct cli_org *o, const char *join, const json_t *evidence)
 {
     char org[MB_HASH_HEX_SIZE];
     const struct mb_membership *config = cli_config_for(o, o->newest.slot + 1);
@@ -212,8 +227,10 @@ static void print_org(const struct cli_org *o, const char *join)
     printf("onion       %s\n",
            mb_json_get_text(json_object_get(o->summary, "onion"), "current", ""));
     print_signers(o);
+    json_t *signers = cli_signers(o);
     for (size_t i = 0; i < config->count; i++)
-        printf("replica %" PRId64 "   %s\n", config->replicas[i].number, config->replicas[i].onion);
+        print_replica(o, &config->replicas[i], signers, evidence);
+    json_decref(signers);
     char *versions = mb_json_text(json_object_get(o->summary, "versions"));
     printf("versions    %s\njoin        %s\n", versions, join);
     free(versions);
@@ -226,9 +243,14 @@ static int org_show(struct cli *c, struct mb_error *error)
         c->given[c->given_count++] = "org";
         c->given[c->given_count++] = c->args[0];
     }
+    json_t *evidence = NULL;
     int rc = cli_open_org(c, &o, error);
-    if (rc != 0)
+    if (rc == 0 && cli_option(c, "join") == NULL)
+        rc = cli_list_proven(o, "org/attest/", &evidence, error);
+    if (rc < 0) {
+        json_decref(evidence);
         return rc;
+    }
     char *join = join_text(o);
     if (cli_option(c, "join") != NULL)
         puts(join);
@@ -236,11 +258,13 @@ static int org_show(struct cli *c, struct mb_error *error)
         json_t *json = json_deep_copy(o->summary);
         json_object_set_new(json, "join", json_string(join));
         json_object_set_new(json, "signed", cli_signers(o));
+        json_object_set(json, "diverged", evidence);
         json_object_set_new(json, "verified", json_true());
         cli_print_json(json);
     } else {
-        print_org(o, join);
+        print_org(o, join, evidence);
     }
+    json_decref(evidence);
     free(join);
     return 0;
 }

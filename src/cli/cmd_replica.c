@@ -9,7 +9,7 @@
 
 /* --- replica list --- */
 
-static bool is_among(const json_t *numbers, int64_t number)
+bool cli_is_among(const json_t *numbers, int64_t number)
 {
     const json_t *one;
     size_t i;
@@ -17,9 +17,7 @@ static bool is_among(const json_t *numbers, int64_t number)
     return false;
 }
 
-/* The slot where there is evidence that this replica diverged, or -1; items are below org/attest.
- */
-static int64_t diverged_at(const json_t *items, int64_t number)
+int64_t cli_diverged_at(const json_t *items, int64_t number)
 {
     const json_t *item;
     size_t i;
@@ -39,10 +37,10 @@ static json_t *replicas_json(const struct cli_org *o, const json_t *evidence)
     json_t *signers = cli_signers(o), *list = json_array();
     for (size_t i = 0; i < config->count; i++) {
         const struct mb_replica *r = &config->replicas[i];
-        int64_t slot = diverged_at(evidence, r->number);
+        int64_t slot = cli_diverged_at(evidence, r->number);
         json_t *one = json_pack("{s:I, s:s, s:s, s:s, s:b}", "number", (json_int_t)r->number, "key",
                                 r->fingerprint, "onion", r->onion, "peer_onion", r->peer_onion,
-                                "signed", is_among(signers, r->number));
+                                "signed", cli_is_among(signers, r->number));
         if (slot >= 0)
             json_object_set_new(one, "diverged", json_integer(slot));
         json_array_append_new(list, one);

@@ -24,13 +24,24 @@ static json_t *tor_json(struct node *n)
                      (int)s.restarts, "onions", onions);
 }
 
-/* A warning about tor is worth reading, but the organisation can be served. */
+/* A warning about tor, or of what another replica did, is worth reading, but the organisation can
+ * be served. */
+static bool is_warning(const char *code)
+{
+    static const char *const codes[] = {"tor.warning", "replica.diverged", "replica.suspected",
+                                        "vcs.false_pack", "vcs.false_receipt"};
+    for (size_t i = 0; i < sizeof codes / sizeof *codes; i++)
+        if (strcmp(code, codes[i]) == 0)
+            return true;
+    return false;
+}
+
 static bool is_ready(const json_t *alarms)
 {
     const json_t *alarm;
     size_t i;
-    json_array_foreach(alarms, i, alarm) if (strcmp(mb_json_get_text(alarm, "code", ""),
-                                                    "tor.warning") != 0) return false;
+    json_array_foreach(alarms, i,
+                       alarm) if (!is_warning(mb_json_get_text(alarm, "code", ""))) return false;
     return true;
 }
 

@@ -24,7 +24,8 @@ struct checkpoints {
     struct mb_timer *timer;
     struct own own[OWN_KEPT];
     size_t own_count;
-    size_t attested;
+    size_t found;   /* of those that diverged */
+    bool attesting; /* a command of ours is under way */
 };
 
 static void on_timer(void *arg);
@@ -70,8 +71,36 @@ static void tell(struct checkpoints *c, uint32_t to, struct mb_bytes header,
 
 static void attested(void *arg, const struct mb_submitted *result)
 {
-    (void)arg;
-    mb_log(MB_LOG_WARN, "ledger", "attested", "ok=%d", result->ok);
+    struct checkpoints *c = arg;
+    c->attesting = false;
+    mb_log(MB_LOG_WARN, "ledger", "attested", "code=%s", result->ok ? "" : result->error->code);
+}
+
+/* --- What the record has of replicas that diverged. --- */
+
+static json_t *evidence(const struct checkpoints *c, const struct mb_public_key *key)
+{
+    char fingerprint[MB_FINGERPRINT_SIZE];
+    mb_public_key_fingerprint(key, fingerprint);
+    char *path = mb_asprintf("org/attest/%s", fingerprint);
+    json_t *value = mb_tx_get(mb_ledger_reader(c->node->ledger), path);
+    free(path);
+    return value;
+}
+
+static bool is_on_record(const struct checkpoints *c, const struct mb_public_key *key)
+{
+    json_t *value = evidence(c, key);
+    json_decref(value);
+    return value != NULL;
+}
+
+/* Whoever is on record is believed no longer, whatever this life of ours has seen. */
+static void distrust(struct checkpoints *c, const struct mb_membership *config)
+{
+    for (size_t i = 0; i < config->count; i++)
+        if (is_on_record(c, &config->replicas[i].key))
+            mb_collector_distrust(c->collector, &config->replicas[i].key);
 }
 
 /* A replica that signed another history is named on the record, with its own signature. */
@@ -83,15 +112,27 @@ static void attest(struct checkpoints *c, const struct mb_diverged *d)
     uint8_t nonce[16];
     mb_hex_encode(&hex, d->header.data, d->header.len);
     mb_base64_encode(&signature, d->signature.data, d->signature.len);
-    json_t *body = json_pack("{s:s, s:s}", "header", mb_buf_text(&hex), "signature",
-                             mb_buf_text(&signature));
+    json_t *body =
+        json_pack("{s:s, s:s}", "header", mb_buf_text(&hex), "signature", mb_buf_text(&signature));
     mb_random(nonce, sizeof nonce);
     mb_command_make(&e, &n->key, mb_ledger_org(n->ledger), "org.attest", nonce,
                     mb_command_expiry(mb_ledger_tip(n->ledger)->time), body, 0);
     json_decref(body);
     mb_buf_clear(&hex);
     mb_buf_clear(&signature);
-    sequence_submit_envelope(n->sequence, &e, attested, NULL);
+    c->attesting = true;
+    sequence_submit_envelope(n->sequence, &e, attested, c);
+}
+
+/* One after another, until all are on record. */
+static void attest_next(struct checkpoints *c)
+{
+    size_t count;
+    const struct mb_diverged *d = mb_collector_diverged(c->collector, &count);
+    for (size_t i = 0; i < count && !c->attesting && c->node->sequence != NULL; i++)
+        if (!is_on_record(c, &d[i].key) &&
+            d[i].slot + MB_HEADERS_KEPT > mb_ledger_tip(c->node->ledger)->header.slot)
+            attest(c, &d[i]);
 }
 
 static int settle(struct checkpoints *c, uint64_t slot, struct mb_error *error)
@@ -100,11 +141,12 @@ static int settle(struct checkpoints *c, uint64_t slot, struct mb_error *error)
     enum mb_verdict verdict = mb_collector_verdict(c->collector, slot);
     int rc = 0;
     if (verdict == MB_VERDICT_OUTVOTED)
-        return mb_fail(error, MB_ECORRUPT, "ledger.outvoted",
-                       "slot %" PRIu64 ": a majority of the replicas signed another header than "
-                       "this one has: its state is wrong. Stop it, move its store.db away and start "
-                       "it; if that does not help, remove it and join with a new one",
-                       slot);
+        return mb_fail(
+            error, MB_ECORRUPT, "ledger.outvoted",
+            "slot %" PRIu64 ": a majority of the replicas signed another header than "
+            "this one has: its state is wrong. Stop it, move its store.db away and start "
+            "it; if that does not help, remove it and join with a new one",
+            slot);
     if (verdict == MB_VERDICT_AGREED && !has_majority(n, slot)) {
         struct mb_checkpoint checkpoint;
         struct mb_buf record = {0};
@@ -127,10 +169,13 @@ static int settle(struct checkpoints *c, uint64_t slot, struct mb_error *error)
     }
     size_t count;
     const struct mb_diverged *d = mb_collector_diverged(c->collector, &count);
-    for (; c->attested < count && n->sequence != NULL; c->attested++) {
-        mb_log(MB_LOG_ERROR, "ledger", "diverged", "slot=%" PRIu64, d[c->attested].slot);
-        attest(c, &d[c->attested]);
+    for (; c->found < count; c->found++) {
+        char fingerprint[MB_FINGERPRINT_SIZE];
+        mb_public_key_fingerprint(&d[c->found].key, fingerprint);
+        mb_log(MB_LOG_ERROR, "ledger", "diverged", "slot=%" PRIu64 " key=%s", d[c->found].slot,
+               fingerprint);
     }
+    attest_next(c);
     return rc;
 }
 
@@ -162,10 +207,20 @@ int checkpoints_sign(struct checkpoints *c, uint64_t slot, struct mb_bytes heade
     if (has_majority(n, slot) || mb_ledger_config_at(n->ledger, slot, &config) != 1)
         return 0;
     mb_collector_open(collector(c), &config, header);
+    distrust(c, &config);
     if (mb_membership_find(&config, &n->key.public_key) != NULL) {
         struct mb_buf signature = {0};
+#ifdef MB_FAULTS
+        uint8_t lie[MB_HEADER_MAX];
+        memcpy(lie, header.data, header.len);
+        if (MB_LIE("lie.header")) {
+            lie[header.len / 2] ^= 1;
+            header = mb_bytes(lie, header.len);
+        }
+#endif
         mb_sshsig_sign(&n->key, MB_NAMESPACE_CHECKPOINT, header, &signature);
-        mb_collector_add(c->collector, &config, header, mb_buf_bytes(&signature), NULL);
+        if (!MB_LIE("lie.header"))
+            mb_collector_add(c->collector, &config, header, mb_buf_bytes(&signature), NULL);
         tell(c, 0, header, mb_buf_bytes(&signature));
         if (config.count > 1)
             keep_own(c, slot, header, &signature);
@@ -255,24 +310,44 @@ static void on_timer(void *arg)
     struct checkpoints *c = arg;
     for (size_t i = 0; i < c->own_count; i++)
         tell(c, 0, mb_buf_bytes(&c->own[i].header), mb_buf_bytes(&c->own[i].signature));
+    if (c->collector != NULL)
+        attest_next(c);
     mb_timer_set(c->timer, TELL_AGAIN_MS);
+}
+
+static void report_diverged(struct mb_report *r, const struct mb_public_key *key, uint64_t slot,
+                            bool on_record)
+{
+    char fingerprint[MB_FINGERPRINT_SIZE];
+    mb_public_key_fingerprint(key, fingerprint);
+    mb_report_alarm(r, "replica.diverged",
+                    "replica %s signed another header for slot %" PRIu64
+                    " than the majority: its evidence is %s; remove it (magicbiz replica remove)",
+                    fingerprint, slot, on_record ? "on the record" : "to be put on the record");
 }
 
 void checkpoints_report(struct checkpoints *c, struct mb_report *r)
 {
-    size_t count = 0;
+    size_t count = 0, replica_count, diverged = 0;
     const struct mb_diverged *d =
         c->collector == NULL ? NULL : mb_collector_diverged(c->collector, &count);
+    const struct mb_replica *replicas = mb_ledger_replicas(c->node->ledger, &replica_count);
     r->subsystem = "ledger";
-    for (size_t i = 0; i < count; i++) {
-        char fingerprint[MB_FINGERPRINT_SIZE];
-        mb_public_key_fingerprint(&d[i].key, fingerprint);
-        mb_report_alarm(r, "replica.diverged",
-                        "replica %s signed another header for slot %" PRIu64
-                        " than the majority: its evidence is on the record; remove it "
-                        "(magicbiz replica remove)",
-                        fingerprint, d[i].slot);
+    for (size_t i = 0; i < replica_count; i++) {
+        json_t *value = evidence(c, &replicas[i].key);
+        if (value != NULL) {
+            diverged++;
+            report_diverged(r, &replicas[i].key, (uint64_t)mb_json_get_int(value, "slot", 0), true);
+        }
+        json_decref(value);
     }
+    for (size_t i = 0; i < count; i++)
+        if (!is_on_record(c, &d[i].key)) {
+            diverged++;
+            report_diverged(r, &d[i].key, d[i].slot, false);
+        }
+    mb_report_gauge(r, "replicas_diverged",
+                    "Replicas that signed another header than the majority.", (int64_t)diverged);
     mb_report_gauge(r, "checkpoints_unsigned", "Checkpoint slots that wait for a majority.",
                     (int64_t)c->own_count);
 }

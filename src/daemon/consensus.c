@@ -9,7 +9,11 @@
 #define AHEAD_S           120 /* a value further ahead of our clock waits; learning does not */
 #define AHEAD_PATIENCE_MS 60000
 #define CHECKING_MAX      256 /* frames that are being checked; more are dropped, and come again */
+#define CHECKING_BYTES    (64u << 20) /* of them */
+#define AHEAD_BYTES       (32u << 20) /* of values for slots that are not applied */
 #define HELD_BYTES_MAX    (64u << 20)
+#define CLOCK_OFF_S       1800 /* from tor's consensus: this replica does not vote */
+#define SUSPECT_ALARM_MS  3600000
 
 struct happening { /* an event, and what it borrows */
     struct mb_event event;
@@ -48,8 +52,10 @@ struct check {
     struct mb_hash org;
     struct mb_public_key keys[2 * MB_PAXOS_REPLICAS_MAX];
     size_t key_count;
+    struct mb_hash sender;  /* of its key; zero where it is none of them */
     struct batch **batches; /* one for each of its items */
     int64_t newest;         /* time of any of its values that may not have been chosen */
+    bool own;               /* that is to be accepted, and the sender made it */
     struct mb_error error;
     int rc;
 };
@@ -64,9 +70,17 @@ struct consensus {
     bool running, closed;
     uint64_t in_force, newest; /* versions of configurations */
     uint64_t durable;          /* the newest ticket that is */
-    int64_t barred_ms;         /* since when nothing was chosen while values were ahead; 0: not */
+    /* Since when nothing was chosen while values were ahead (0: not), and when the last came. */
+    int64_t barred_ms, barred_last_ms;
+    struct {
+        uint32_t number;
+        enum consensus_doubt doubt;
+        int64_t at_ms;
+        uint64_t count;
+    } suspected;       /* the last one */
+    int64_t clock_off; /* s; 0: it may vote */
     struct held *held, **held_tail;
-    size_t held_bytes, checking;
+    size_t held_bytes, checking, checking_bytes;
     struct carried *carried, **carried_tail;
     struct batch *batches[MB_PAXOS_AHEAD_MAX];
     struct asking *asking;
@@ -96,6 +110,7 @@ struct consensus *consensus_new(struct node *n)
         .heartbeat_min_ms = mb_config_int(n->config, "consensus", "heartbeat_ms"),
         .round_trip_ms = mb_config_int(n->config, "consensus", "round_trip_ms"),
         .flight_bytes = MB_VALUE_BODIES_MAX,
+        .ahead_bytes = AHEAD_BYTES,
     };
     c->node = n;
     c->core = mb_paxos_new(&options);
@@ -522,9 +537,40 @@ void consensus_kick(struct consensus *c)
     run(c);
 }
 
-void consensus_suspect(struct consensus *c)
+static const char *const doubts[] = {
+    [CONSENSUS_CENSORS] = "let a command lie",
+    [CONSENSUS_FREEZES] = "let ledger time stand still",
+    [CONSENSUS_HURRIES] = "proposed times over two minutes ahead of this machine's clock",
+};
+
+void consensus_suspect(struct consensus *c, enum consensus_doubt doubt)
 {
+    struct mb_paxos_status s = mb_paxos_status(c->core);
+    int64_t now = mb_now_ms();
+    bool again = c->suspected.count > 0 && s.leader == c->suspected.number &&
+                 now < c->suspected.at_ms + 2 * s.election_ms;
+    if (s.role == MB_PAXOS_LEADER || s.leader == 0 || again)
+        return;
+    c->suspected.number = s.leader;
+    c->suspected.doubt = doubt;
+    c->suspected.at_ms = now;
+    c->suspected.count++;
+    mb_log(MB_LOG_WARN, "consensus", "suspected", "replica=%u why=%s", s.leader, doubts[doubt]);
     happen(c, MB_EVENT_SUSPECT);
+    run(c);
+}
+
+void consensus_check_clock(struct consensus *c)
+{
+    int64_t skew = MB_LIE("clock.off") ? 2 * CLOCK_OFF_S : onions_status(c->node).clock_skew_s;
+    int64_t off = skew >= CLOCK_OFF_S || skew <= -CLOCK_OFF_S ? skew : 0;
+    bool changed = (off == 0) != (c->clock_off == 0);
+    c->clock_off = off;
+    if (!changed)
+        return;
+    mb_log(MB_LOG_WARN, "consensus", off != 0 ? "abstains" : "votes_again", "clock_off_s=%" PRId64,
+           off);
+    happen(c, MB_EVENT_ABSTAIN)->event.abstain = off != 0;
     run(c);
 }
 
@@ -599,6 +645,7 @@ static void check_work(void *arg)
             k->batches[i] = b;
             if (item->ballot.round != 0 && v.time > k->newest)
                 k->newest = v.time;
+            k->own = k->message.kind == MB_PAXOS_ACCEPT && mb_hash_equal(&v.proposer, &k->sender);
         }
         mb_value_clear(&v);
     }
@@ -610,6 +657,7 @@ static void check_pass(void *arg)
     struct consensus *c = k->consensus;
     uint64_t applied = mb_ledger_tip(c->node->ledger)->header.slot;
     c->checking--;
+    c->checking_bytes -= k->frame.len;
     for (size_t i = 0; i < k->message.count; i++) {
         struct batch *b = k->batches[i];
         k->batches[i] = NULL;
@@ -623,29 +671,36 @@ static void check_pass(void *arg)
 }
 
 /*
- * A clock that is ahead cannot hurry ledger time: values that it made are not accepted for now, nor
- * taken over from a promise, as long as a majority without them is to be had. But what one replica
- * has accepted may bar the way for those that are left: nothing is barred for longer than
- * AHEAD_PATIENCE_MS.
+ * A clock that is ahead, or one that lies, cannot hurry ledger time: what a leader itself proposes
+ * is not accepted before its time, and another is to lead. Nor is such a value taken over from a
+ * promise, or accepted from a leader that took it over, as long as a majority without it is to be
+ * had: but it may bar the way for those that are left, so that this ends after AHEAD_PATIENCE_MS.
  */
-static bool is_ahead(struct consensus *c, int64_t time)
+static bool is_ahead(struct consensus *c, const struct check *k)
 {
-    if (time <= mb_clock_s() + AHEAD_S)
+    int64_t now = mb_now_ms();
+    if (k->newest <= mb_clock_s() + AHEAD_S)
         return false;
-    if (c->barred_ms == 0)
-        c->barred_ms = mb_now_ms();
-    return mb_now_ms() < c->barred_ms + AHEAD_PATIENCE_MS;
+    if (k->own) {
+        consensus_suspect(c, CONSENSUS_HURRIES);
+        return true;
+    }
+    if (c->barred_ms == 0 || now > c->barred_last_ms + AHEAD_PATIENCE_MS / 2)
+        c->barred_ms = now;
+    c->barred_last_ms = now;
+    return now < c->barred_ms + AHEAD_PATIENCE_MS;
 }
 
 static void check_done(void *arg)
 {
     struct check *k = arg;
     struct consensus *c = k->consensus;
-    if (k->rc == 0 && !is_ahead(c, k->newest)) {
+    if (k->rc == 0 && !is_ahead(c, k)) {
         check_pass(k);
         return;
     }
     c->checking--;
+    c->checking_bytes -= k->frame.len;
     if (k->rc != 0) {
         c->malformed++;
         mb_log(MB_LOG_WARN, "consensus", "malformed", "replica=%u code=%s", k->from, k->error.code);
@@ -655,14 +710,17 @@ static void check_done(void *arg)
     check_free(k);
 }
 
-/* Whoever may have proposed a value for a slot that is not applied. */
-static size_t proposers(const struct consensus *c, struct mb_public_key *keys)
+/* Whoever may have proposed a value for a slot that is not applied; and who sent this. */
+static void find_keys(const struct consensus *c, struct check *k)
 {
     struct mb_membership members[2];
-    size_t configs = node_configs(c->node, members, NULL), count = 0;
-    for (size_t i = 0; i < configs; i++)
-        count += mb_membership_keys(&members[i], keys + count);
-    return count;
+    size_t configs = node_configs(c->node, members, NULL);
+    for (size_t i = 0; i < configs; i++) {
+        k->key_count += mb_membership_keys(&members[i], k->keys + k->key_count);
+        for (size_t r = 0; r < members[i].count; r++)
+            if (members[i].replicas[r].number == (int64_t)k->from)
+                k->sender = mb_public_key_hash(&members[i].replicas[r].key);
+    }
 }
 
 void consensus_receive(struct consensus *c, uint32_t from, struct mb_bytes frame)
@@ -681,7 +739,8 @@ void consensus_receive(struct consensus *c, uint32_t from, struct mb_bytes frame
         pass_on(c, &copy, &m, from);
         return;
     }
-    if (c->checking >= CHECKING_MAX) {
+    if (c->checking > 0 &&
+        (c->checking >= CHECKING_MAX || c->checking_bytes + copy.len > CHECKING_BYTES)) {
         c->dropped++;
         mb_paxos_message_clear(&m);
         mb_buf_clear(&copy);
@@ -694,8 +753,9 @@ void consensus_receive(struct consensus *c, uint32_t from, struct mb_bytes frame
                         .message = m,
                         .org = mb_ledger_genesis(c->node->ledger)->org};
     k->batches = mb_calloc(m.count + 1, sizeof *k->batches);
-    k->key_count = proposers(c, k->keys);
+    find_keys(c, k);
     c->checking++;
+    c->checking_bytes += copy.len;
     mb_work(c->node->loop, check_work, check_done, k);
 }
 
@@ -717,6 +777,27 @@ void consensus_report(struct consensus *c, struct mb_report *r)
     mb_report_counter(r, "ahead_total",
                       "Values not accepted yet because their time is over two minutes ahead.",
                       c->ahead);
+    mb_report_counter(r, "crowded_total",
+                      "Values left alone because those of slots not applied take too much memory.",
+                      s.crowded);
+    mb_report_gauge(r, "kept_bytes", "Values kept for slots that are not applied.",
+                    (int64_t)s.kept_bytes);
+    mb_report_counter(r, "suspected_total", "Times a leader was suspected of not doing its work.",
+                      c->suspected.count);
+    mb_report_gauge(r, "abstains", "1 if this replica does not vote because its clock is wrong.",
+                    c->clock_off != 0);
+    if (c->clock_off != 0)
+        mb_report_alarm(r, "clock.off",
+                        "this replica does not vote: its clock is %" PRId64 " s %s of tor's "
+                        "consensus: set it",
+                        c->clock_off < 0 ? -c->clock_off : c->clock_off,
+                        c->clock_off < 0 ? "behind" : "ahead");
+    if (c->suspected.count > 0 && mb_now_ms() < c->suspected.at_ms + SUSPECT_ALARM_MS)
+        mb_report_alarm(r, "replica.suspected",
+                        "replica %u led and %s, %" PRId64 " s ago: if it does so again, look at "
+                        "its clock, or remove it (magicbiz replica remove)",
+                        c->suspected.number, doubts[c->suspected.doubt],
+                        (mb_now_ms() - c->suspected.at_ms) / 1000);
     if (s.faulty_to != 0)
         mb_report_alarm(r, "log.faulty",
                         "the log was damaged: this replica promises nothing until it has learnt "

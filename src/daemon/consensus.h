@@ -33,8 +33,11 @@ void consensus_kick(struct consensus *c);
 void consensus_receive(struct consensus *c, uint32_t from, struct mb_bytes frame);
 /* Confirm that the present state, once done is called with ok, is none that is out of date. */
 void consensus_read(struct consensus *c, void (*done)(void *arg, bool ok), void *arg);
-/* The leader does not do its work. */
-void consensus_suspect(struct consensus *c);
+/* The leader does not do its work: it is followed no longer, unless others see nothing wrong. */
+enum consensus_doubt { CONSENSUS_CENSORS, CONSENSUS_FREEZES, CONSENSUS_HURRIES };
+void consensus_suspect(struct consensus *c, enum consensus_doubt doubt);
+/* A replica whose clock is half an hour off tor's consensus abstains until it is not. */
+void consensus_check_clock(struct consensus *c);
 /* Orderly: another may lead at once. */
 void consensus_stop(struct consensus *c);
 struct mb_paxos_status consensus_status(const struct consensus *c);

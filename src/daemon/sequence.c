@@ -16,6 +16,7 @@
 #define EMPTY_AFTER_S   5   /* after a block that is no checkpoint slot (Clarification 5) */
 #define LAG_S           600 /* ledger time behind our clock (Clarification 2) */
 #define STALE_S         120 /* a leader whose ledger time lags so far with work due is suspected */
+#define PATIENCE        3   /* with a leader, in election timeouts */
 #define TABLE           4096
 
 enum stage {
@@ -48,6 +49,9 @@ struct sequence {
     size_t queued, queued_bytes, pending, checking;
     uint32_t leader;
     bool empty_due; /* a block without commands */
+    int64_t led_ms; /* since when leader is followed */
+    int64_t lag,
+        lag_ms; /* the least that ledger time is too late under this leader, and since when */
     struct mb_timer *tick;
     uint64_t blocks, commands, refused;
     void (*drained)(void *arg);
@@ -184,8 +188,7 @@ void sequence_abandon(struct sequence *s)
             /* It may be in the log, so it is not said to have failed. */
             struct mb_error error = {0};
             struct mb_hash id = s->table[i]->id;
-            mb_fail(&error, MB_EREACH, "limit.stopping",
-                    "the replica is stopping: send it again");
+            mb_fail(&error, MB_EREACH, "limit.stopping", "the replica is stopping: send it again");
             refuse(s, &id, &error);
         }
 }
@@ -287,7 +290,8 @@ bool sequence_alone(const struct sequence *s)
 
 /* --- Among replicas. --- */
 
-static void forward(struct sequence *s, struct submission *sub)
+/* To one, or (0) to all. */
+static void forward(struct sequence *s, struct submission *sub, uint32_t to)
 {
     struct mb_relay relay = {.kind = MB_RELAY_FORWARD,
                              .part = {mb_buf_bytes(&sub->checked->envelope.text),
@@ -295,7 +299,7 @@ static void forward(struct sequence *s, struct submission *sub)
     if (sub->stage != PROPOSED) /* what is in a value of ours may be chosen there yet */
         sub->stage = FORWARDED;
     sub->forwarded_ms = mb_now_ms();
-    links_send(s->node->links, s->leader, &relay);
+    links_send(s->node->links, to, &relay);
 }
 
 static void forward_queue(struct sequence *s)
@@ -303,7 +307,7 @@ static void forward_queue(struct sequence *s)
     if (s->leader == 0 || leads(s))
         return;
     while (s->head != NULL)
-        forward(s, dequeue(s));
+        forward(s, dequeue(s), s->leader);
 }
 
 void sequence_role(struct sequence *s)
@@ -313,12 +317,14 @@ void sequence_role(struct sequence *s)
         return;
     mb_log(MB_LOG_INFO, "consensus", "leader", "number=%u", leader);
     s->leader = leader;
+    s->led_ms = mb_now_ms();
+    s->lag = INT64_MAX;
     for (size_t i = 0; i < TABLE; i++)
         for (struct submission *sub = s->table[i]; sub != NULL; sub = sub->chain)
             if (sub->stage == FORWARDED)
                 enqueue(s, sub);
             else if (sub->stage == PROPOSED && leader != 0 && !leads(s))
-                forward(s, sub);
+                forward(s, sub, leader);
     forward_queue(s);
 }
 
@@ -345,8 +351,15 @@ void sequence_forwarded(struct sequence *s, uint32_t from, const struct mb_relay
 {
     struct mb_envelope e = {0};
     struct mb_hash id = mb_sha256(relay->part[0].data, relay->part[0].len);
-    if (relay->part[0].len > MB_COMMAND_MAX || find(s, &id) != NULL)
+    if (relay->part[0].len > MB_COMMAND_MAX || find(s, &id) != NULL || MB_LIE("lie.censor"))
         return;
+    if (MB_LIE("lie.refuse")) {
+        struct mb_relay refusal = {.kind = MB_RELAY_REFUSED,
+                                   .part = {mb_bytes(id.b, sizeof id.b),
+                                            mb_bytes_of("command.access"), mb_bytes_of("[]")}};
+        links_send(s->node->links, from, &refusal);
+        return;
+    }
     struct relayed *r = mb_calloc(1, sizeof *r);
     *r = (struct relayed){.node = s->node, .from = from};
     mb_buf_add_bytes(&e.text, relay->part[0]);
@@ -354,7 +367,8 @@ void sequence_forwarded(struct sequence *s, uint32_t from, const struct mb_relay
     sequence_submit_envelope(s, &e, relayed_done, r);
 }
 
-/* What the leader refused is asked for again by our own client, or told to it. */
+/* What the leader refuses is refused here too if our own state says so, now or once we have applied
+ * what it has: it is asked again until then. It cannot refuse what the state allows. */
 void sequence_refused(struct sequence *s, uint32_t from, const struct mb_relay *relay)
 {
     struct mb_hash id;
@@ -363,14 +377,16 @@ void sequence_refused(struct sequence *s, uint32_t from, const struct mb_relay *
         relay->part[1].len >= sizeof error.code || relay->part[2].len >= sizeof error.args)
         return;
     memcpy(id.b, relay->part[0].data, sizeof id.b);
-    const struct submission *sub = find(s, &id);
+    struct submission *sub = find(s, &id);
     if (sub == NULL || sub->stage != FORWARDED)
         return;
     memcpy(error.code, relay->part[1].data, relay->part[1].len);
     memcpy(error.args, relay->part[2].data, relay->part[2].len);
-    if (strcmp(error.code, "command.repeated") == 0)
-        return; /* a block has it already, and we shall come to it */
-    refuse(s, &id, &error);
+    if (strcmp(error.code, "limit.busy") != 0 &&
+        mb_ledger_try(s->node->ledger, sub->checked, mb_clock_s(), &error) == 0)
+        sub->forwarded_ms = 0;
+    else if (strcmp(error.code, "command.repeated") != 0) /* else a block has it */
+        refuse(s, &id, &error);
 }
 
 /* --- Out. --- */
@@ -397,8 +413,10 @@ bool sequence_fill(struct sequence *s, uint64_t slot, bool must, struct mb_buf *
         sub->stage = PROPOSED;
         b->checked[b->count++] = sub->checked;
     }
-    mb_value_encode(value, &n->key, &mb_ledger_genesis(n->ledger)->org, slot, mb_clock_s(),
-                    b->checked, b->count);
+    int64_t time = MB_LIE("lie.freeze") ? mb_ledger_tip(n->ledger)->time
+                                        : mb_clock_s() + (MB_LIE("lie.time") ? 3600 : 0);
+    mb_value_encode(value, &n->key, &mb_ledger_genesis(n->ledger)->org, slot, time, b->checked,
+                    b->count);
     *out = b;
     return true;
 }
@@ -470,7 +488,8 @@ static bool empty_due(const struct sequence *s, int64_t now)
 }
 
 /* What was forwarded and has not come back: once more, for it may have been lost; and a leader
- * that lets it lie while it has time for others is followed no longer. */
+ * that lets it lie while it has time for others is followed no longer. The other followers get it
+ * too: they see for themselves that it lies, or one of them leads next. */
 static void look_after_forwarded(struct sequence *s)
 {
     struct mb_paxos_status status = consensus_status(s->node->consensus);
@@ -480,12 +499,27 @@ static void look_after_forwarded(struct sequence *s)
         for (struct submission *sub = s->table[i]; sub != NULL; sub = sub->chain) {
             if (sub->stage != FORWARDED && sub->stage != PROPOSED)
                 continue;
-            suspect |= now - sub->since_ms > 3 * status.election_ms;
+            int64_t since = sub->since_ms > s->led_ms ? sub->since_ms : s->led_ms;
+            bool late = now - since > PATIENCE * status.election_ms;
+            suspect |= late;
             if (now - sub->forwarded_ms > status.election_ms / 2)
-                forward(s, sub);
+                forward(s, sub, late ? 0 : s->leader);
         }
     if (suspect)
-        consensus_suspect(s->node->consensus);
+        consensus_suspect(s->node->consensus, CONSENSUS_CENSORS);
+}
+
+/* Ledger time is too late, and does not catch up either: a leader cannot freeze it. */
+static bool is_frozen(struct sequence *s, int64_t now)
+{
+    int64_t lag = now - mb_ledger_tip(s->node->ledger)->time;
+    bool late = empty_due(s, now - STALE_S);
+    if (!late || lag < s->lag) {
+        s->lag = late ? lag : INT64_MAX;
+        s->lag_ms = mb_now_ms();
+    }
+    return late &&
+           mb_now_ms() - s->lag_ms > PATIENCE * consensus_status(s->node->consensus).election_ms;
 }
 
 static void on_tick(void *arg)
@@ -496,13 +530,14 @@ static void on_tick(void *arg)
     mb_timer_set(s->tick, TICK_MS);
     if (n->stopping || n->consensus == NULL)
         return;
+    consensus_check_clock(n->consensus);
     if (leads(s)) {
-        s->empty_due = empty_due(s, now);
+        s->empty_due = empty_due(s, now) && !MB_LIE("lie.freeze");
         consensus_kick(n->consensus);
     } else if (s->leader != 0) {
         look_after_forwarded(s);
-        if (now >= mb_ledger_tip(n->ledger)->next_due + STALE_S)
-            consensus_suspect(n->consensus); /* a leader cannot freeze time */
+        if (is_frozen(s, now))
+            consensus_suspect(n->consensus, CONSENSUS_FREEZES);
     }
 }
 

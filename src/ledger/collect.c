@@ -29,6 +29,8 @@ struct mb_collector {
     uint64_t lowest;
     struct mb_diverged *diverged;
     size_t diverged_count;
+    struct mb_public_key *distrusted;
+    size_t distrusted_count;
 };
 
 struct mb_collector *mb_collector_new(const struct mb_hash *org)
@@ -61,6 +63,7 @@ void mb_collector_free(struct mb_collector *c)
     }
     free(c->slots);
     free(c->diverged);
+    free(c->distrusted);
     free(c);
 }
 
@@ -108,6 +111,22 @@ static bool has_diverged(const struct mb_collector *c, const struct mb_public_ke
         if (mb_public_key_equal(&c->diverged[i].key, key))
             return true;
     return false;
+}
+
+static bool is_distrusted(const struct mb_collector *c, const struct mb_public_key *key)
+{
+    for (size_t i = 0; i < c->distrusted_count; i++)
+        if (mb_public_key_equal(&c->distrusted[i], key))
+            return true;
+    return false;
+}
+
+void mb_collector_distrust(struct mb_collector *c, const struct mb_public_key *key)
+{
+    if (is_distrusted(c, key))
+        return;
+    c->distrusted = mb_realloc(c->distrusted, (c->distrusted_count + 1) * sizeof *c->distrusted);
+    c->distrusted[c->distrusted_count++] = *key;
 }
 
 /* Our header was agreed on: whoever signed another has diverged. */
@@ -181,7 +200,8 @@ enum mb_collected mb_collector_add(struct mb_collector *c, const struct mb_membe
     if (mb_sshsig_verify(signature, MB_NAMESPACE_CHECKPOINT, header, NULL, NULL) != 0)
         return MB_COLLECTED_FALSE;
     *who = replica;
-    s = has_diverged(c, &sig.key) ? NULL : get_slot(c, h.slot, config);
+    s = has_diverged(c, &sig.key) || is_distrusted(c, &sig.key) ? NULL
+                                                                : get_slot(c, h.slot, config);
     if (!s)
         return MB_COLLECTED_IGNORED;
     enum mb_collected came = keep(s, place, header, signature);

@@ -56,6 +56,9 @@ struct mb_diverged {
 const struct mb_diverged *mb_collector_diverged(const struct mb_collector *c, size_t *count);
 json_t *mb_attest_body(const struct mb_diverged *d); /* owned */
 
+/* Take nothing more of this key: there is evidence against it on the record. */
+void mb_collector_distrust(struct mb_collector *c, const struct mb_public_key *key);
+
 /* Forget slots below slot, and take nothing more for them: but a handover stays until a majority
  * signed it, for clients cannot pass without. */
 void mb_collector_forget(struct mb_collector *c, uint64_t slot);

@@ -163,7 +163,6 @@ bool mb_key_is_known(struct mb_tx *tx, const char *fingerprint);
 json_t *mb_genesis_config(const json_t *genesis);
 #define MB_PAST_KEY_SIZE 40
 void mb_past_key(char key[MB_PAST_KEY_SIZE], uint64_t version); /* core/config/past/N */
-#define MB_HEADERS_KEPT    128
 #define MB_HEADER_KEY_SIZE 16
 void mb_header_key(char key[MB_HEADER_KEY_SIZE], uint64_t slot); /* core/header/NNN; apply.c */
 

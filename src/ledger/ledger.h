@@ -42,7 +42,8 @@
 
 #define MB_CORE_VERSION 1
 #define MB_LUA_RELEASE  "5.4.4"
-#define MB_WINDOW       64 /* slots */
+#define MB_WINDOW       64  /* slots */
+#define MB_HEADERS_KEPT 128 /* headers of the newest slots whose hashes are in the state */
 
 struct mb_ledger;
 

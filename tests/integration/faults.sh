@@ -3,23 +3,7 @@
 # kill -9 of the daemon at each named place along a push (src/loop/fault.h). Afterwards the refs of
 # the push are there, all or none; an answered push is there; the same push again succeeds, and is
 # recorded once. Needs a build with --enable-faults: MB_FAULTS_BUILD, builddir, or one made for it.
-top=${srcdir:-$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)}
-top=$(cd "$top" && pwd)
-has_faults() { # FOLDER
-    grep -aqs MAGICBIZ_FAULT "$1/.libs/libmagicbiz.so" "$1/libmagicbiz.la"
-}
-builddir=${builddir:-$top/build}
-if ! has_faults "$builddir"; then
-    other=${MB_FAULTS_BUILD:-$builddir/faults}
-    mkdir -p "$other"
-    has_faults "$other" || (
-        cd "$other" || exit 1
-        [ -f Makefile ] || "$top/configure" -q --enable-faults CFLAGS='-O1 -g' || exit 1
-        make -s -j"$(nproc)" && make -s tests/integration/relay
-    ) >"$other/build.log" 2>&1 || { tail -n 20 "$other/build.log"; echo "0 passed, 1 failed"; exit 1; }
-    plain=$builddir builddir=$other
-fi
-export builddir
+. "$(dirname "$0")/faults-build.sh"
 . "$(dirname "$0")/lib.sh"
 
 data=$work/data

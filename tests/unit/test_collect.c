@@ -205,6 +205,23 @@ static void old_slots_are_forgotten_but_handovers(void **state)
     mb_collector_free(NULL);
 }
 
+/* A replica that is on record counts no more, though this collector has seen nothing of it. */
+static void a_distrusted_replica_does_not_count(void **state)
+{
+    struct mb_membership m = members(3);
+    struct mb_collector *c = mb_collector_new(&org);
+    (void)state;
+    mb_collector_distrust(c, &m.replicas[1].key);
+    mb_collector_distrust(c, &m.replicas[1].key);
+    open_slot(c, &m, 64, 'A');
+    assert_int_equal(add(c, &m, 64, 1, 'A', MB_NAMESPACE_CHECKPOINT), MB_COLLECTED_ADDED);
+    assert_int_equal(add(c, &m, 64, 2, 'A', MB_NAMESPACE_CHECKPOINT), MB_COLLECTED_IGNORED);
+    assert_int_equal(mb_collector_verdict(c, 64), MB_VERDICT_OPEN);
+    assert_int_equal(add(c, &m, 64, 3, 'A', MB_NAMESPACE_CHECKPOINT), MB_COLLECTED_ADDED);
+    assert_int_equal(mb_collector_verdict(c, 64), MB_VERDICT_AGREED);
+    mb_collector_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -212,6 +229,7 @@ int main(void)
         cmocka_unit_test(what_does_not_hold_is_told_apart),
         cmocka_unit_test(a_replica_that_diverged_is_heard_no_more),
         cmocka_unit_test(old_slots_are_forgotten_but_handovers),
+        cmocka_unit_test(a_distrusted_replica_does_not_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
