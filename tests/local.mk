@@ -64,24 +64,41 @@ soak: all tests/integration/chaos-client tests/integration/chaos-proxy
 
 # Speed and memory: lines "name value unit".
 # Beside the programs that folders name themselves: those that run a real magicbizd.
-daemon_benchmarks = tests/bench/bench_commands tests/bench/bench_memory tests/bench/bench_pushes tests/bench/bench_restart
-tests_bench_bench_commands_SOURCES = tests/bench/bench_commands.c tests/bench/daemon.c tests/bench/daemon.h
+daemon_benchmarks = tests/bench/bench_commands tests/bench/bench_memory tests/bench/bench_pushes tests/bench/bench_restart \
+	tests/bench/bench_replicas
+tests_bench_bench_commands_SOURCES = tests/bench/bench_commands.c tests/bench/daemon.c tests/bench/daemon.h \
+	tests/bench/load.c tests/bench/load.h
+tests_bench_bench_replicas_SOURCES = tests/bench/bench_replicas.c tests/bench/daemon.c tests/bench/daemon.h \
+	tests/bench/load.c tests/bench/load.h tests/bench/peer_load.c tests/bench/peer_load.h \
+	tests/bench/replicas.c tests/bench/replicas.h
 tests_bench_bench_memory_SOURCES = tests/bench/bench_memory.c tests/bench/daemon.c tests/bench/daemon.h
 tests_bench_bench_pushes_SOURCES = tests/bench/bench_pushes.c tests/bench/daemon.c tests/bench/daemon.h
 tests_bench_bench_restart_SOURCES = tests/bench/bench_restart.c tests/bench/daemon.c tests/bench/daemon.h \
 	tests/bench/filler.h
 bench_programs += $(daemon_benchmarks)
-EXTRA_LTLIBRARIES = tests/bench/filler.la
+# What bench_replicas starts.
+bench_helpers = tests/bench/paxos_peer
+tests_bench_paxos_peer_SOURCES = tests/bench/paxos_peer.c tests/bench/daemon.c tests/bench/daemon.h \
+	tests/bench/peer_load.c tests/bench/peer_load.h
+if HAVE_RAFT
+bench_helpers += tests/bench/raft_peer
+endif
+tests_bench_raft_peer_SOURCES = tests/bench/raft_peer.c tests/bench/daemon.c tests/bench/daemon.h \
+	tests/bench/peer_load.c tests/bench/peer_load.h
+tests_bench_raft_peer_LDADD = $(LDADD) $(RAFT_LIBS)
+EXTRA_LTLIBRARIES = tests/bench/filler.la tests/bench/no_verify.la
+tests_bench_no_verify_la_SOURCES = tests/bench/no_verify.c
+tests_bench_no_verify_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 tests_bench_filler_la_SOURCES = tests/bench/filler.c tests/bench/filler.h
 tests_bench_filler_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 tests_bench_filler_la_LIBADD = libmagicbiz.la $(JANSSON_LIBS)
-EXTRA_PROGRAMS = $(bench_programs)
-bench: all $(bench_programs) tests/bench/filler.la tests/integration/relay
+EXTRA_PROGRAMS = $(bench_programs) tests/bench/paxos_peer tests/bench/raft_peer
+bench: all $(bench_programs) $(bench_helpers) tests/bench/filler.la tests/bench/no_verify.la tests/integration/relay
 	@for b in $(bench_programs); do ./$$b || exit 1; done
 	@srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' $(srcdir)/tests/bench/clone-tor.sh
 EXTRA_DIST += tests/bench/clone-tor.sh
 .PHONY: bench
-CLEANFILES += $(bench_programs)
+CLEANFILES += $(bench_programs) $(bench_helpers)
 
 # The simulator of consensus, on the daemon's own objects; and on cores that are broken on purpose.
 sim_sources = tests/sim/host.c tests/sim/main.c tests/sim/sim.h tests/sim/state.c tests/sim/world.c

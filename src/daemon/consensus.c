@@ -274,8 +274,10 @@ static void do_persist(struct consensus *c, const struct mb_effect *e)
         record.payload = mb_buf_bytes(&payload);
         MB_FAULT("ledger.proposed");
     }
-    mb_wal_append(c->node->wal, &stamp, &record, e->slot != 0, sequence_alone(c->node->sequence),
-                  on_durable, w);
+    /* A proposal of ours is on its way to the others while the log's thread writes it. */
+    bool proposed = e->promised.replica == c->node->number && links_count(c->node->links) > 0;
+    mb_wal_append(c->node->wal, &stamp, &record, e->slot != 0,
+                  !proposed && sequence_alone(c->node->sequence), on_durable, w);
     mb_buf_clear(&payload);
 }
 

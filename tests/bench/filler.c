@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* A module without effects: filler.put {"n"} sets the n-th key to a value of 100 bytes, filler.fill
- * {"from"} 1,000 of them. */
+ * {"from"} 1,000 of them; filler.set {"n","text"} sets it to that. */
 #include <magicbiz/module.h>
 
 #include <inttypes.h>
@@ -8,19 +8,25 @@
 
 #include "filler.h"
 
-static int put(struct mb_tx *tx, int64_t n, struct mb_error *error)
+static int set(struct mb_tx *tx, int64_t n, const char *text, struct mb_error *error)
 {
-    char key[32], text[99];
+    char key[32];
     if (mb_snprintf(key, sizeof key, FILLER_KEY, (uint64_t)n) != 0)
         return mb_refuse(error, "filler.key", "d", n);
-    memset(text, 'x', sizeof text);
-    mb_snprintf(text, 21, "%020" PRId64, n);
-    text[20] = '-';
-    text[98] = 0;
     json_t *value = json_string(text);
     mb_tx_put(tx, key, value);
     json_decref(value);
     return 0;
+}
+
+static int put(struct mb_tx *tx, int64_t n, struct mb_error *error)
+{
+    char text[99];
+    memset(text, 'x', sizeof text);
+    mb_snprintf(text, 21, "%020" PRId64, n);
+    text[20] = '-';
+    text[98] = 0;
+    return set(tx, n, text, error);
 }
 
 static int put_one(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
@@ -29,6 +35,14 @@ static int put_one(struct mb_tx *tx, const struct mb_context *ctx, const json_t 
     (void)ctx;
     (void)result;
     return put(tx, mb_json_get_int(body, "n", 0), error);
+}
+
+static int set_one(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
+                   json_t **result, struct mb_error *error)
+{
+    (void)ctx;
+    (void)result;
+    return set(tx, mb_json_get_int(body, "n", 0), mb_json_get_text(body, "text", ""), error);
 }
 
 static int fill(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body, json_t **result,
@@ -47,8 +61,13 @@ static const struct mb_json_field fill_body[] = {
     {.name = "from", .kind = MB_JSON_INT, .min = 0, .max = INT64_C(1) << 40}, {.name = NULL}};
 static const struct mb_json_field put_body[] = {
     {.name = "n", .kind = MB_JSON_INT, .min = 0, .max = INT64_C(1) << 40}, {.name = NULL}};
+static const struct mb_json_field set_body[] = {
+    {.name = "n", .kind = MB_JSON_INT, .min = 0, .max = INT64_C(1) << 40},
+    {.name = "text", .kind = MB_JSON_STRING, .min = 0, .max = 4096},
+    {.name = NULL}};
 static const struct mb_verb verbs[] = {
     {.name = "filler.put", .access = MB_ORG, .body = put_body, .apply = put_one},
+    {.name = "filler.set", .access = MB_ORG, .body = set_body, .apply = set_one},
     {.name = "filler.fill", .access = MB_ORG, .body = fill_body, .apply = fill},
     {.name = NULL}};
 static const struct mb_logic logic = {.name = "filler", .version = 1, .verbs = verbs};
