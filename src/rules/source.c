@@ -8,6 +8,8 @@
 #include "rules/cage.h"
 
 #define HEAD "local __int=...;"
+/* Lua's parser takes time with their square, within one expression or if. */
+#define BRANCHES_MAX 8192
 
 enum kind { END, NAME, NUMBER, TEXT, MARK };
 struct token {
@@ -19,6 +21,7 @@ struct lexer {
     const char *p, *end, *copied; /* copied: what out has already */
     struct mb_buf *out;
     int64_t line;
+    int branches; /* and, or, elseif so far */
     struct mb_error *error;
     bool failed;
 };
@@ -193,6 +196,9 @@ static struct token checked(struct lexer *l)
         refuse(l, "names do not begin with two underscores");
     if (is(&t, "goto"))
         refuse(l, "there is no goto");
+    l->branches += is(&t, "and") || is(&t, "or") || is(&t, "elseif");
+    if (l->branches > BRANCHES_MAX)
+        refuse(l, "over 8192 of and, or, elseif");
     return t;
 }
 
@@ -228,7 +234,7 @@ static void wrap_bounds(struct lexer *l, const char *behind_equals)
 int mb_rules_source(struct mb_buf *out, struct mb_bytes source, struct mb_error *error)
 {
     const char *text = (const char *)source.data;
-    struct lexer l = {text, text + source.len, text, out, 1, error, false};
+    struct lexer l = {text, text + source.len, text, out, 1, 0, error, false};
     struct token before[2] = {{END, text, 0}, {END, text, 0}};
     if (source.len > MB_RULES_SOURCE_MAX)
         return mb_refuse(error, "rules.budget", "sd", "source", (int64_t)MB_RULES_SOURCE_MAX);

@@ -489,7 +489,14 @@ static void sources_are_bounded(void **state)
     assert_string_equal(found, "rules.error [\"attempt to call a nil value\"]");
     free(found);
     free(big);
-    expect("function f( return", "rules.compile [\"rulebook:1: <name> or '...' expected near 'return'\"]");
+    struct mb_buf many = {0};
+    mb_buf_add_text(&many, "x = a");
+    for (int i = 0; i < 8193; i++)
+        mb_buf_add_text(&many, " or a");
+    expect(mb_buf_text(&many), "rules.source [1,\"over 8192 of and, or, elseif\"]");
+    mb_buf_clear(&many);
+    expect("function f( return",
+           "rules.compile [\"rulebook:1: <name> or '...' expected near 'return'\"]");
     expect("\n\ngoto x", "rules.source [3,\"there is no goto\"]");
     expect("x = 'abc", "rules.source [1,\"a text does not end\"]");
     expect("--[[ x", "rules.source [1,\"a long text or comment does not end\"]");
