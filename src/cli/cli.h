@@ -131,6 +131,8 @@ int cli_open_org(struct cli *c, struct cli_org **org, struct mb_error *error);
 /* The same without talking yet, for a pin that is being made. */
 int cli_connect(struct cli *c, struct mb_pin *pin_take, struct cli_org **org,
                 struct mb_error *error);
+/* The onion of a replica (borrowed) that answered last in place of the organisation's, or NULL. */
+const char *cli_fallback(const struct cli_org *o);
 void cli_org_free(struct cli_org *org);
 
 /* One call, tried on each onion in turn while they cannot be reached. Answers other than 200 are

@@ -457,7 +457,10 @@ static int resolve(struct remote *r)
     int rc = cli_state(r->org, "org/onion", &onion, &r->error);
     if (rc == 1) {
         const char *current = mb_json_get_text(onion, "current", "");
+        const char *fallback = cli_fallback(r->org);
         rc = mb_onion_decode(NULL, current) ? 0 : MB_EPROOF;
+        if (fallback != NULL) /* a replica's own: the organisation's did not answer just now */
+            current = fallback;
         r->url = mb_asprintf("http://%s/%s.git", current, r->repo);
     } else if (rc == 0) {
         rc = mb_fail(&r->error, MB_EPROOF, "org.onion", "the organisation publishes no onion");

@@ -13,6 +13,8 @@
 #define LINE_MAX   (8u << 20)
 #define BUSY       (-200) /* of call_each() */
 #define BUSY_MS    60000
+#define REACH_MS                                                                                   \
+    15000 /* after that another onion is tried; a tor may wait for a lost one for minutes */
 
 static const char *setting(const struct cli *c, const char *option, const char *variable)
 {
@@ -36,6 +38,7 @@ static int add_client(struct cli_org *o, const char *socket, const char *onion,
                                  : "127.0.0.1:9050",
         .isolation = org,
         .timeout_ms = o->cli->timeout_ms,
+        .reach_ms = o->pin.onion_count > 1 ? REACH_MS : 0,
     };
     return mb_http_client_new(&o->clients[o->client_count++], &options, error);
 }
@@ -57,6 +60,11 @@ int cli_connect(struct cli *c, struct mb_pin *pin, struct cli_org **out, struct 
     c->org = o;
     *out = o;
     return rc;
+}
+
+const char *cli_fallback(const struct cli_org *o)
+{
+    return o->current == 0 ? NULL : mb_http_client_onion(o->clients[o->current]);
 }
 
 void cli_org_free(struct cli_org *o)
@@ -129,12 +137,13 @@ static bool is_busy(unsigned status, const struct mb_buf *body, struct mb_error 
     return busy;
 }
 
-/* One call on each client in turn, beginning with the one that answered last. */
+/* One call on each client in turn, beginning with the one that answered last; twice, for a tor goes
+ * on to build its way to what was not reached in time. */
 static int call_each(struct cli_org *o, const char *path, const struct mb_bytes *post,
                      unsigned *status, struct mb_buf *body, struct mb_error *error)
 {
     int rc = MB_EREACH;
-    for (size_t i = 0; i < o->client_count && (rc == MB_EREACH || rc == BUSY); i++) {
+    for (size_t i = 0; i < 2 * o->client_count && (rc == MB_EREACH || rc == BUSY); i++) {
         struct mb_http_client *client = o->clients[o->current];
         mb_buf_reset(body);
         rc = post == NULL ? mb_http_get(client, path, ANSWER_MAX, status, body, error)

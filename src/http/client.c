@@ -182,7 +182,8 @@ int mb_http_client_new(struct mb_http_client **out, const struct mb_http_client_
     curl_easy_setopt(c->curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c->curl, CURLOPT_PATH_AS_IS, 1L);
-    curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS, (long)c->timeout_ms);
+    curl_easy_setopt(c->curl, CURLOPT_CONNECTTIMEOUT_MS,
+                     (long)(options->reach_ms > 0 ? options->reach_ms : c->timeout_ms));
     curl_easy_setopt(c->curl, CURLOPT_WRITEFUNCTION, on_data);
     curl_easy_setopt(c->curl, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(c->curl, CURLOPT_NOPROGRESS, 0L);
@@ -193,6 +194,11 @@ int mb_http_client_new(struct mb_http_client **out, const struct mb_http_client_
     }
     *out = c;
     return 0;
+}
+
+const char *mb_http_client_onion(const struct mb_http_client *c)
+{
+    return c->onion ? c->base + strlen("http://") : NULL;
 }
 
 void mb_http_client_free(struct mb_http_client *c)

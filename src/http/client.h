@@ -20,11 +20,14 @@ struct mb_http_client_options {
     const char *socks;       /* "unix:/path" or "127.0.0.1:9050"; loopback only */
     const char *isolation;   /* SOCKS user name: streams of different texts share no circuit */
     int64_t timeout_ms;      /* for one call to begin answering, and between bytes; 0: 60,000 */
+    int64_t reach_ms;        /* until an onion service is reached; 0: timeout_ms */
     const atomic_bool *stop; /* calls are broken off once it is true (within a second); or NULL */
 };
 /* MB_EINVAL, http.clearnet for any target that is neither. */
 int mb_http_client_new(struct mb_http_client **out, const struct mb_http_client_options *options,
                        struct mb_error *error);
+/* The onion that it talks to (borrowed), or NULL. */
+const char *mb_http_client_onion(const struct mb_http_client *c);
 void mb_http_client_free(struct mb_http_client *c);
 
 /*

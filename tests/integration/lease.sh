@@ -105,6 +105,9 @@ forget
 t 'another one leads' wait_until 60 leader_is_not "$left" "$old"
 echo "the lease has moved after $(seconds) s"
 began
+t 'magicbiz goes on through Tor, by another replica if its tor waits for the lost one' \
+    env -u MAGICBIZ_SOCKET timeout 120 magicbiz send org.param.set - <<<'{"name":"d","value":4}'
+echo "after $(seconds) s"
 again "$onion" 60 # how long a client's tor keeps trying what is gone varies: a figure, not a limit
 ok $? "the organisation's onion answers"
 echo "after $(seconds) s"
