@@ -106,10 +106,13 @@ static const struct mb_verb *find_verb(const struct mb_verb *verbs, const char *
 
 const struct mb_verb *mb_verb_find(const struct mb_facts *f, const char *type, const char **module)
 {
+    static const struct mb_verb *const core[] = {mb_org_verbs, mb_replica_verbs, mb_beacon_verbs};
     const struct mb_logic *logic = logic_of(f, type);
+    const struct mb_verb *verb = logic ? find_verb(logic->verbs, type) : NULL;
     *module = logic ? logic->name : NULL;
-    const struct mb_verb *verb = find_verb(logic ? logic->verbs : mb_org_verbs, type);
-    return verb || logic ? verb : find_verb(mb_replica_verbs, type);
+    for (size_t i = 0; i < sizeof core / sizeof *core && !logic && !verb; i++)
+        verb = find_verb(core[i], type);
+    return verb;
 }
 
 enum mb_access mb_access_of(const struct mb_verb *verb, const json_t *body)

@@ -107,6 +107,7 @@ static void run_epochs(struct mb_run *run)
         return;
     int64_t passed = (run->time - l->genesis.created) / f->epoch_s;
     while (epoch < passed && epoch - first < MB_EPOCHS_MAX) {
+        mb_beacon_close(l, epoch);
         mb_tx_set(&l->tx, "core/epoch", json_integer(++epoch));
         mb_run_epoch(run, epoch);
     }

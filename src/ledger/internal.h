@@ -150,6 +150,12 @@ void mb_genesis_write(struct mb_tx *tx, const struct mb_genesis *g);
 int mb_param_check(const char *name, const json_t *value, struct mb_error *error);
 extern const struct mb_verb mb_org_verbs[];
 
+/* --- org_beacon.c --- */
+
+extern const struct mb_verb mb_beacon_verbs[];
+/* An epoch is over: its beacon, if there is one, gets its value, and one that is too old goes. */
+void mb_beacon_close(struct mb_ledger *l, int64_t epoch);
+
 /* --- org_replica.c, membership.c --- */
 
 extern const struct mb_verb mb_replica_verbs[];

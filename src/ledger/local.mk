@@ -20,7 +20,7 @@ libmagicbiz_la_SOURCES += \
 	src/ledger/ledger.c src/ledger/ledger.h \
 	src/ledger/membership.c src/ledger/membership.h \
 	src/ledger/message.c src/ledger/message.h \
-	src/ledger/org.c \
+	src/ledger/org.c src/ledger/org_beacon.c \
 	src/ledger/org_replica.c \
 	src/ledger/relay.c src/ledger/relay.h \
 	src/ledger/run.c \
@@ -29,7 +29,7 @@ libmagicbiz_la_SOURCES += \
 	src/ledger/tx.c \
 	src/ledger/value.c \
 	$(empty)
-unit_tests += tests/unit/test_command tests/unit/test_block tests/unit/test_hooks tests/unit/test_genesis \
+unit_tests += tests/unit/test_command tests/unit/test_block tests/unit/test_hooks tests/unit/test_beacon tests/unit/test_genesis \
 	tests/unit/test_apply tests/unit/test_apply_backends tests/unit/test_access \
 	tests/unit/test_snapshot tests/unit/test_audit tests/unit/test_membership tests/unit/test_collect
 fuzz_targets += tests/fuzz/fuzz_command tests/fuzz/fuzz_value tests/fuzz/fuzz_block_json \

@@ -48,6 +48,14 @@ static const struct mb_message core_messages[] = {
     {"org.attest_slot",
      "the state has no header of slot {0}: it holds those of the newest 128 slots"},
     {"org.attested", "evidence against replica {0} is kept already"},
+    {"org.beacon_commit", "replica {1} committed to nothing for the beacon of epoch {0}"},
+    {"org.beacon_epoch",
+     "the beacon of epoch {0} does not take this now, that of epoch {1} does: commit before an "
+     "epoch begins, reveal while it lasts"},
+    {"org.beacon_twice", "the beacon of epoch {0} has this of replica {1} already"},
+    {"org.beacon_value",
+     "this is not 64 lower-case hex digits, or not the value that replica {1} committed to for the "
+     "beacon of epoch {0}"},
     {"org.config_waits",
      "another change of the replicas waits for slot {0}; send this one when it is in force"},
     {"org.founders_needed",
@@ -73,8 +81,8 @@ static const struct mb_message core_messages[] = {
     {"org.param_name",
      "\"{0}\" cannot be a parameter's name: 1 to 64 lower-case letters, digits, \"_\" and \".\""},
     {"org.param_value",
-     "this cannot be the value of {0}: integers and texts up to 1024 bytes are, and work_bits is 0 "
-     "to 32"},
+     "this cannot be the value of {0}: integers and texts up to 1024 bytes are, work_bits is 0 to "
+     "32, and beacon 0 or 1"},
     {"org.ready_header", "the state does not have this header of slot {0}: ready names one of the "
                          "newest 128 slots; let "
                          "the new replica catch up and sign anew"},

@@ -20,6 +20,9 @@ int mb_param_check(const char *name, const json_t *value, struct mb_error *error
     if (strcmp(name, "work_bits") == 0)
         good = json_is_integer(value) && json_integer_value(value) >= 0 &&
                json_integer_value(value) <= WORK_BITS_MAX;
+    else if (strcmp(name, "beacon") == 0)
+        good = json_is_integer(value) && json_integer_value(value) >= 0 &&
+               json_integer_value(value) <= 1;
     return good ? 0 : mb_refuse(error, "org.param_value", "s", name);
 }
 
