@@ -6,6 +6,7 @@ magicbizd_SOURCES = \
 	src/daemon/api_replica.c \
 	src/daemon/api_stream.c \
 	src/daemon/apply.c \
+	src/daemon/beacon.c \
 	src/daemon/checkpoints.c \
 	src/daemon/consensus.c src/daemon/consensus.h \
 	src/daemon/follow.c src/daemon/follow.h \

@@ -43,6 +43,7 @@ struct node {
     struct sequence *sequence;
     struct consensus *consensus;
     struct settle *settle;
+    struct beacon *beacon; /* NULL: no replica */
     struct checkpoints *checkpoints;
     struct links *links;
     struct snapshots *snapshots;
@@ -115,6 +116,10 @@ struct mb_checked **node_check_all(const struct mb_value *value);
  * may be NULL. */
 size_t node_configs(struct node *n, struct mb_membership members[2],
                     struct mb_paxos_config configs[2]);
+
+/* beacon.c: our commits and reveals, where the organisation has a beacon */
+struct beacon *beacon_new(struct node *n);
+void beacon_free(struct beacon *b);
 
 /* settle.c */
 struct settle *settle_new(struct node *n);

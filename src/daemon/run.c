@@ -213,6 +213,7 @@ static void stop_all(struct node *n)
     consensus_free(n->consensus);
     sequence_free(n->sequence);
     settle_free(n->settle);
+    beacon_free(n->beacon);
     checkpoints_free(n->checkpoints);
     node_recovered(n);
     api_free(n->api);
@@ -240,6 +241,8 @@ static int start_all(struct node *n, struct mb_error *error)
         rc = links_start(n->links, n->incarnation, error);
     if (rc == 0 && n->number != 0)
         rc = checkpoints_resume(n->checkpoints, error);
+    if (rc == 0 && n->number != 0)
+        n->beacon = beacon_new(n);
     if (rc == 0 && n->number == 0 && (n->follow = follow_new(n, error)) == NULL)
         rc = MB_EINVAL;
     return rc;

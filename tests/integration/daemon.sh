@@ -390,4 +390,37 @@ wait_until 15 settled
 exits 'the whole ledger holds' 0 'everything holds' mb audit --full
 stop both
 is 'stops' $? 0
+
+section 'the beacon'
+draws=$work/draws
+t 'found, with epochs of 8 s' found "$draws" --epoch 8
+t 'starts' start_daemon draws "$draws"
+MAGICBIZ_SOCKET=$draws/run/public.sock
+mb org leave both >/dev/null
+t 'join' mb org join draws "$(jq -r .join "$draws.json")"
+# A genesis tells no more of the time than its hour, so there are epochs to make up for.
+caught_up() { [ $((($(date +%s) - $(get /v1/org | jq '.genesis | fromjson.created')) / 8)) = "$(get '/v1/state?key=core/epoch' | jq .value)" ]; }
+t 'the epochs since its hour began have passed' wait_until 90 caught_up
+is 'unless it is wanted there is none' "$(get '/v1/state?prefix=org/beacon/' | jq -c .items)" '[]'
+t 'it is wanted' mb send org.param.set - <<<'{"name":"beacon","value":1}'
+# beacons FILTER: of the list of beacons, as [epoch, value]
+beacons() { get '/v1/state?prefix=org/beacon/&limit=1000' | jq -c "[.items[] | [(.key | sub(\".*/\"; \"\") | tonumber), .value]] | sort | $1"; }
+# drawn COUNT: so many are closed, with a value, and nobody missing
+drawn() { [ "$(beacons 'map(select(.[1].missing == [] and (.[1].value | test("^[0-9a-f]{64}$")))) | length')" -ge "$1" ]; }
+t 'it closes with a value' wait_until 60 drawn 2
+is 'another one each time' "$(beacons 'map(.[1].value // empty) | length == (unique | length)')" true
+fresh() { next=$(beacons 'map(select(.[1].commits["1"] and .[1].reveals == {}) | .[0]) | last // empty') && [ -n "$next" ]; }
+t 'one is committed to and not revealed' wait_until 30 fresh
+stop draws
+t 'a restart between commit and reveal' start_daemon draws "$draws"
+t 'and it is revealed' wait_until 40 eval '[ "$(beacons "map(select(.[0] == $next))[0][1].missing")" = "[]" ]'
+is 'as it was committed to' "$(beacons "map(select(.[0] == $next))[0][1].value | length")" 64
+t 'it is wanted no longer' mb send org.param.set - <<<'{"name":"beacon","value":0}'
+wait_until 30 eval '[ "$(beacons "map(select(.[1].commits)) | length")" = 0 ]'
+ok $? 'and there is no new one'
+exits 'replicas only' 1 'command.access' bash -c "timeout 20 magicbiz send org.beacon.reveal - <<<'{\"epoch\":1,\"value\":\"$(printf '%064d' 1)\"}'"
+wait_until 15 settled
+exits 'the whole ledger holds' 0 'everything holds' mb audit --full
+stop draws
+is 'stops' $? 0
 finish
