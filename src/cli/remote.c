@@ -13,8 +13,8 @@
 #define LINE_MAX   (8u << 20)
 #define BUSY       (-200) /* of call_each() */
 #define BUSY_MS    60000
-#define REACH_MS                                                                                   \
-    15000 /* after that another onion is tried; a tor may wait for a lost one for minutes */
+/* After that another onion is tried: a tor may wait for a lost service for two minutes. */
+#define REACH_MS 15000
 
 static const char *setting(const struct cli *c, const char *option, const char *variable)
 {
