@@ -684,7 +684,8 @@ static bool is_ahead(struct consensus *c, const struct check *k)
     if (k->newest <= mb_clock_s() + AHEAD_S)
         return false;
     if (k->own) {
-        consensus_suspect(c, CONSENSUS_HURRIES);
+        if (mb_paxos_status(c->core).leader == k->from)
+            consensus_suspect(c, CONSENSUS_HURRIES);
         return true;
     }
     if (c->barred_ms == 0 || now > c->barred_last_ms + AHEAD_PATIENCE_MS / 2)
