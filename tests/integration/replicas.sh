@@ -63,7 +63,7 @@ mkdir -p "$HOME" "$work/peers"
 chmod 700 "$work/peers"
 magicbiz id new >/dev/null
 ok "found" magicbizd init --name acme --founder "$(magicbiz id show --public)" --data "$work/1" \
-    --tor none --json
+    --tor none --epoch 12 --json
 join=$(sed -n 's/.*"join":"\([^"]*\)".*/\1/p' "$work/out")
 settings 1 ""
 run 1
@@ -103,6 +103,15 @@ for i in 1 2 3; do
     ok "status of $i says who leads" grep -q 'leader: replica' \
         <(magicbiz status --socket "$work/$i/run/operator.sock")
 done
+
+# All three commit and reveal, followers through the leader.
+echo '{"name":"beacon","value":1}' >"$work/beacon"
+ok "a beacon is wanted" magicbiz send org.param.set "$work/beacon"
+beacons() { get 2 '/v1/state?prefix=org/beacon/'; }
+revealed() { beacons | grep -qE '"reveals":\{"1":"\w+","2":"\w+","3":"\w+"\}'; }
+closed() { beacons | grep -qE '"missing":\[\],"value":"[0-9a-f]{64}"'; }
+ok "all three reveal" until_ok 90 revealed
+ok "and it closes with a value" until_ok 30 closed
 
 old=$(leader 1)
 kill -9 "${pid[$old]}"
