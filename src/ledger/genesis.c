@@ -53,8 +53,9 @@ static int check_form(const json_t *json, struct mb_error *error)
         return invalid(error, "name", "is not 1 to 32 lower-case letters and digits");
     if (!mb_onion_decode(NULL, mb_json_get_text(json, "onion", "")))
         return invalid(error, "onion", "is not a version 3 onion address");
-    if (*mb_json_get_text(json, "rulebook", ""))
-        return invalid(error, "rulebook", "is not empty, and this version runs no rulebooks");
+    if (*mb_json_get_text(json, "rulebook", "") &&
+        !json_object_get(json_object_get(json, "versions"), "rules"))
+        return invalid(error, "rulebook", "is not empty, and versions has no module rules");
     return 0;
 }
 

@@ -29,7 +29,7 @@
  * - A refusal by the state's limits (state.limit, state.foreign) has no args. A result that has no
  *   canonical form, or more than 524,288 bytes of it, is state.limit too.
  * - Times go up to 253402300799, in genesis, values and due keys.
- * - Genesis has no field "parent", and an empty rulebook, in this version.
+ * - Genesis has no field "parent" in this version, and an empty rulebook without the module rules.
  */
 #ifndef MB_LEDGER_LEDGER_H
 #define MB_LEDGER_LEDGER_H

@@ -322,14 +322,6 @@ static void restore_image(struct mb_cage *c)
     c->stage = "rules.error";
 }
 
-bool mb_cage_has(const struct mb_cage *c, const char *function)
-{
-    restore_image((struct mb_cage *)c);
-    lua_pushglobaltable(c->L);
-    lua_pushstring(c->L, function);
-    return lua_rawget(c->L, -2) == LUA_TFUNCTION;
-}
-
 static int call_function(lua_State *L)
 {
     struct mb_cage *c = mb_cage_of(L);
@@ -338,7 +330,9 @@ static int call_function(lua_State *L)
     lua_settop(L, 0);
     mb_cage_open_mb(L);
     lua_settop(L, 0);
-    lua_getglobal(L, c->function);
+    c->found = lua_getglobal(L, c->function) == LUA_TFUNCTION;
+    if (!c->found)
+        return 0;
     json_array_foreach(c->args, i, value) mb_cage_push_json(L, value);
     lua_call(L, (int)json_array_size(c->args), LUA_MULTRET);
     c->stage = "rules.value";
@@ -361,7 +355,7 @@ int mb_cage_call(struct mb_cage *c, const struct mb_cage_view *view, const char 
     c->held = json_array();
     c->results = json_array();
     lua_pushcfunction(c->L, call_function);
-    int rc = lua_pcall(c->L, 0, 0, 0) == LUA_OK ? 0 : failed(c, error);
+    int rc = lua_pcall(c->L, 0, 0, 0) != LUA_OK ? failed(c, error) : c->found ? 0 : MB_ENOENT;
     json_decref(c->held);
     *results = rc == 0 ? c->results : NULL;
     if (rc != 0)

@@ -42,9 +42,6 @@ struct mb_cage;
 int mb_cage_new(struct mb_cage **out, struct mb_bytes source, struct mb_error *error);
 void mb_cage_free(struct mb_cage *c);
 
-/* Whether the source defines a global function of this name. */
-bool mb_cage_has(const struct mb_cage *c, const char *function);
-
 /* What a call may see besides its arguments. */
 struct mb_cage_view {
     struct mb_tx *tx; /* mb.get, mb.scan; NULL: an empty state */
@@ -59,8 +56,9 @@ struct mb_cage_cost {
 
 /*
  * Call function with args (an array; borrowed). *results is an array of what it returned, at most 4
- * values (owned; nil at the end is left out, another nil becomes false). MB_EREFUSED as above, and
- * rules.value [what] for results that are no JSON; *results is NULL then.
+ * values (owned; nil at the end is left out, another nil becomes false). MB_ENOENT: the source
+ * defines no global function of this name. MB_EREFUSED as above, and rules.value [what] for results
+ * that are no JSON. *results is NULL then.
  */
 int mb_cage_call(struct mb_cage *c, const struct mb_cage_view *view, const char *function,
                  const json_t *args, json_t **results, struct mb_error *error);

@@ -39,6 +39,7 @@ struct mb_cage {
     /* Of the call at hand. */
     const struct mb_cage_view *view;
     const char *function;
+    bool found; /* whether there is such a function */
     const json_t *args;
     struct mb_bytes source;
     json_t *held, *results; /* arrays */
