@@ -110,6 +110,7 @@ static void look_again(struct vcs_behind *b, bool soon)
 static void indexed(void *arg, int status)
 {
     struct vcs_behind *b = arg;
+    mb_child_free(b->child);
     b->child = NULL;
     if (status != 0) {
         b->v->false_packs++;
@@ -225,6 +226,7 @@ static void packed(void *arg, int status)
     }
     close(s->out);
     s->v->sharing--;
+    mb_child_free(s->child);
     free(s);
 }
 

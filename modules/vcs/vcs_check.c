@@ -92,6 +92,7 @@ static void fail(struct vcs_check *c, int rc)
 static void child_exited(void *arg, int status)
 {
     struct vcs_check *c = arg;
+    mb_child_free(c->work->child);
     c->work->child = NULL;
     c->work->rc = status;
     c->work->next(c);

@@ -70,6 +70,7 @@ static void child_exited(void *arg, int status)
     struct fetch *f = arg;
     f->exited = true;
     f->failed = status != 0;
+    mb_child_free(f->child);
     f->child = NULL;
     mb_request_resume_reply(f->request);
 }

@@ -343,6 +343,7 @@ static void follow_ref(struct vcs *v, struct vcs_open *o, const char *ref)
 static void maintained(void *arg, int status)
 {
     struct vcs *v = arg;
+    mb_child_free(v->maintenance);
     v->maintenance = NULL;
     if (status != 0)
         mb_log(MB_LOG_WARN, "vcs", "maintenance_failed", "status=%d", status);
