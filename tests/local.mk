@@ -65,7 +65,9 @@ soak: all tests/integration/chaos-client tests/integration/chaos-proxy
 # Speed and memory: lines "name value unit".
 # Beside the programs that folders name themselves: those that run a real magicbizd.
 daemon_benchmarks = tests/bench/bench_commands tests/bench/bench_memory tests/bench/bench_pushes tests/bench/bench_restart \
-	tests/bench/bench_replicas
+	tests/bench/bench_replicas tests/bench/bench_links
+tests_bench_bench_links_SOURCES = tests/bench/bench_links.c tests/bench/daemon.c tests/bench/daemon.h \
+	tests/bench/replicas.c tests/bench/replicas.h
 tests_bench_bench_commands_SOURCES = tests/bench/bench_commands.c tests/bench/daemon.c tests/bench/daemon.h \
 	tests/bench/load.c tests/bench/load.h
 tests_bench_bench_replicas_SOURCES = tests/bench/bench_replicas.c tests/bench/daemon.c tests/bench/daemon.h \
@@ -93,7 +95,8 @@ tests_bench_filler_la_SOURCES = tests/bench/filler.c tests/bench/filler.h
 tests_bench_filler_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 tests_bench_filler_la_LIBADD = libmagicbiz.la $(JANSSON_LIBS)
 EXTRA_PROGRAMS = $(bench_programs) tests/bench/paxos_peer tests/bench/raft_peer
-bench: all $(bench_programs) $(bench_helpers) tests/bench/filler.la tests/bench/no_verify.la tests/integration/relay
+bench: all $(bench_programs) $(bench_helpers) tests/bench/filler.la tests/bench/no_verify.la tests/integration/relay \
+		tests/integration/chaos-proxy
 	@for b in $(bench_programs); do ./$$b || exit 1; done
 	@srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' $(srcdir)/tests/bench/clone-tor.sh
 EXTRA_DIST += tests/bench/clone-tor.sh

@@ -12,6 +12,7 @@
 #define CHECKING_BYTES    (64u << 20) /* of them */
 #define AHEAD_BYTES       (32u << 20) /* of values for slots that are not applied */
 #define HELD_BYTES_MAX    (64u << 20)
+#define ALONE_BYTES       2048 /* a value of hardly more than one command */
 #define CLOCK_OFF_S       1800 /* from tor's consensus: this replica does not vote */
 #define SUSPECT_ALARM_MS  3600000
 
@@ -274,10 +275,11 @@ static void do_persist(struct consensus *c, const struct mb_effect *e)
         record.payload = mb_buf_bytes(&payload);
         MB_FAULT("ledger.proposed");
     }
-    /* A proposal of ours is on its way to the others while the log's thread writes it. */
+    /* A proposal of ours is on its way to the others while the log's thread writes it; and behind a
+     * value of many commands there are others to check and to apply. */
     bool proposed = e->promised.replica == c->node->number && links_count(c->node->links) > 0;
-    mb_wal_append(c->node->wal, &stamp, &record, e->slot != 0,
-                  !proposed && sequence_alone(c->node->sequence), on_durable, w);
+    bool alone = !proposed && e->value.len <= ALONE_BYTES && sequence_alone(c->node->sequence);
+    mb_wal_append(c->node->wal, &stamp, &record, e->slot != 0, alone, on_durable, w);
     mb_buf_clear(&payload);
 }
 

@@ -188,6 +188,7 @@ void lead(struct mb_paxos *p); /* what a leader does whenever something has happ
 void heartbeat(struct mb_paxos *p);
 int64_t heartbeat_interval(const struct mb_paxos *p);
 void propose(struct mb_paxos *p, uint64_t slot, struct mb_bytes value);
+int64_t proposal_at(const struct mb_paxos *p); /* the next one, while others fly */
 void hand_over(struct mb_paxos *p);
 void on_heartbeat(struct mb_paxos *p, struct peer *from, const struct mb_paxos_message *m);
 void on_heartbeat_ack(struct mb_paxos *p, struct peer *from, const struct mb_paxos_message *m);

@@ -6,6 +6,7 @@
 
 #define RESEND_SLOTS 8 /* at once */
 #define STALLED      3 /* election timeouts */
+#define SPACING_MS   5 /* between proposals, unless nothing flies or the round trip is shorter */
 
 int64_t heartbeat_interval(const struct mb_paxos *p)
 {
@@ -111,6 +112,14 @@ static bool may_propose(const struct mb_paxos *p, uint64_t slot)
            config_has(c, p->options.self);
 }
 
+/* While others fly. One window a round trip, and never a full stop; but where round trips are
+ * short, what each slot costs everybody is more than the wait: batches grow instead. */
+int64_t proposal_at(const struct mb_paxos *p)
+{
+    int64_t trip = round_trip(p), least = trip < SPACING_MS ? trip + 1 : SPACING_MS;
+    return p->proposed_ms + (trip / MB_PAXOS_WINDOW > least ? trip / MB_PAXOS_WINDOW : least);
+}
+
 uint64_t mb_paxos_wants(const struct mb_paxos *p, bool *must)
 {
     uint64_t slot = p->next_slot, flying = 0;
@@ -130,9 +139,7 @@ uint64_t mb_paxos_wants(const struct mb_paxos *p, bool *must)
         const struct entry *e = p->entries[s % MB_PAXOS_AHEAD_MAX];
         bytes += e != NULL && e->slot == s ? e->accepted.len : 0;
     }
-    /* One window a round trip: batches as small as that allows, and never a full stop. */
-    if (flying > 0 && (bytes >= p->options.flight_bytes ||
-                       p->now < p->proposed_ms + round_trip(p) / MB_PAXOS_WINDOW))
+    if (flying > 0 && (bytes >= p->options.flight_bytes || p->now < proposal_at(p)))
         return 0;
     return slot;
 }
@@ -221,6 +228,8 @@ void lead(struct mb_paxos *p)
         hand_over(p);
         return;
     }
+    if (preparing_again(p))
+        promised_self(p); /* those that have not answered may vote no more */
     if (preparing_again(p) && p->now >= p->prepare_at)
         ask_promises(p, 0);
     if (p->next_slot <= p->delivered)

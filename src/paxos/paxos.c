@@ -337,9 +337,8 @@ static int64_t timer_at(const struct mb_paxos *p)
         at = p->prepare_at;
     if (p->stage == LEADING && p->heartbeat_at < at)
         at = p->heartbeat_at;
-    if (p->stage == LEADING && p->proposed_ms + round_trip(p) / 64 + 1 > p->now &&
-        p->proposed_ms + round_trip(p) / 64 + 1 < at)
-        at = p->proposed_ms + round_trip(p) / 64 + 1;
+    if (p->stage == LEADING && proposal_at(p) > p->now && proposal_at(p) < at)
+        at = proposal_at(p);
     return reads < at ? reads : at;
 }
 

@@ -42,7 +42,7 @@ static const char *const names[SYSTEMS] = {"paxos", "raft", "etcd", "unsigned", 
 static const unsigned commands[PEER_LEVELS] = {1500, 6000, 12000, 20000};
 static const char configuration[] =
     "election_ms = 2000\nrebuild_ms = 100\nheartbeat_ms = 100\nround_trip_ms = 20\n"
-    "[daemon]\nsnapshot_blocks = 100\n";
+    "[daemon]\nsnapshot_blocks = 5000\n";
 
 static struct point {
     double rate[ROUNDS_MAX], p50[ROUNDS_MAX], p99[ROUNDS_MAX]; /* /s, ms */
@@ -153,8 +153,17 @@ static void run_peers(enum system system, const char *program, int round)
 
 /* --- Load over HTTP. --- */
 
+static double processor_s(const pid_t pids[MEMBERS])
+{
+    double total = 0;
+    for (int i = 0; i < MEMBERS; i++)
+        total += daemon_processor_s(&(struct daemon){.pid = pids[i]});
+    return total;
+}
+
 static void run_load(const struct load *load, enum system system, int round,
-                     void (*make)(void *arg, struct mb_buf *request), void *arg)
+                     const pid_t pids[MEMBERS], void (*make)(void *arg, struct mb_buf *request),
+                     void *arg)
 {
     for (size_t level = 0; level < PEER_LEVELS; level++) {
         unsigned count = commands[level];
@@ -162,9 +171,13 @@ static void run_load(const struct load *load, enum system system, int round,
         double *latency = mb_calloc(count, sizeof *latency);
         for (unsigned i = 0; i < count; i++)
             make(arg, &requests[i]);
+        double processor = processor_s(pids);
         double took = load_run(load, peer_outstanding[level], requests, count, latency);
         double p50 = median(latency, count), p99 = latency[count * 99 / 100];
         note(system, level, round, count / took, p50 * 1e3, p99 * 1e3);
+        figure("us of processor/command, all replicas",
+               (processor_s(pids) - processor) / count * 1e6, "%s_%u_processor", names[system],
+               peer_outstanding[level]);
         for (unsigned i = 0; i < count; i++)
             mb_buf_clear(&requests[i]);
         free(requests);
@@ -271,7 +284,7 @@ static void run_etcd(int round)
                 leader = base + i + 1;
     }
     struct load load = {.connect = etcd_connect, .arg = &leader, .fine = "\"revision\""};
-    run_load(&load, ETCD, round, etcd_put, &n);
+    run_load(&load, ETCD, round, pids, etcd_put, &n);
     for (int i = 0; i < MEMBERS; i++)
         end(pids[i]);
     free(cluster);
@@ -327,11 +340,14 @@ static void run_replicas(enum system system, int round)
     replicas_start(&r);
     unsetenv("LD_PRELOAD");
     int leader = replicas_leader(&r);
+    pid_t pids[MEMBERS];
+    for (int i = 0; i < MEMBERS; i++)
+        pids[i] = r.of[i].pid;
     double wire = sum(&r, "peer_sent_bytes_total"), log = sum(&r, "wal_bytes_total"),
            done = sum(&r, "ledger_commands_total"),
            elections = sum(&r, "consensus_elections_total");
     struct load load = {.connect = replica_connect, .arg = &r.of[leader], .fine = "\"ok\":true"};
-    run_load(&load, system, round, replica_put, &r.of[0]);
+    run_load(&load, system, round, pids, replica_put, &r.of[0]);
     must(replicas_leader(&r) == leader && sum(&r, "consensus_elections_total") == elections,
          "leading all along");
     print_costs(&r, system, wire, log, (sum(&r, "ledger_commands_total") - done) / MEMBERS);

@@ -484,7 +484,7 @@ static int64_t patience(struct world *w)
         most = t > most ? t : most;
     }
     most = most < 40 * w->trip_ms ? 40 * w->trip_ms : most;
-    return 12 * most + 60000;
+    return 12 * most + 60000 + 100 * w->interval_ms; /* clients ask those that have left, too */
 }
 
 /* What was acknowledged is in the history of everybody who votes. */
