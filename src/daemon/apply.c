@@ -80,6 +80,52 @@ int node_commit(struct node *n, struct mb_error *error)
     return mb_store_commit(n->store, error);
 }
 
+int node_apply_begin(struct node *n, struct mb_bytes bytes, struct mb_checked *const *checked,
+                     struct mb_outcome **out, struct mb_error *error)
+{
+    struct mb_value value;
+    *out = NULL;
+    int rc = mb_value_decode(&value, bytes, error);
+    if (rc != 0)
+        return rc;
+    if (n->uncommitted == 0)
+        rc = mb_store_begin(n->store, error);
+    if (rc == 0) {
+        n->uncommitted++;
+        rc = mb_ledger_apply(n->ledger, bytes, &value, checked, out, error);
+        MB_FAULT("ledger.applied");
+    }
+    if (rc == 0 && index_commands(n, *out) != 0)
+        rc = mb_fail(error, MB_EIO, "store.io", "the store's index cannot be written");
+    mb_value_clear(&value);
+    if (rc != 0)
+        node_apply_undo(n, out);
+    return rc;
+}
+
+int node_apply_end(struct node *n, struct mb_outcome **out, const struct mb_block *archived,
+                   struct mb_error *error)
+{
+    const struct mb_outcome *o = *out;
+    int rc = archive_block(n, o, archived, error);
+    MB_FAULT("archive.appended");
+    if (rc == 0 && o->applied.checkpoint)
+        rc = mb_store_mark_checkpoint(n->store, o->applied.slot, error);
+    if (rc == 0 && n->uncommitted == COMMIT_BLOCKS)
+        rc = node_commit(n, error);
+    if (rc != 0)
+        node_apply_undo(n, out);
+    return rc;
+}
+
+void node_apply_undo(struct node *n, struct mb_outcome **out)
+{
+    mb_store_rollback(n->store);
+    n->uncommitted = 0;
+    mb_outcome_free(*out);
+    *out = NULL;
+}
+
 /* Log first (the caller did), then state and archive, then commit: the archive is written before
  * the store commits, so that a killed daemon never has a store that is ahead of its archive. */
 int node_apply(struct node *n, struct mb_bytes bytes, struct mb_checked *const *checked,
@@ -87,50 +133,31 @@ int node_apply(struct node *n, struct mb_bytes bytes, struct mb_checked *const *
 {
     struct mb_value value;
     struct mb_checked **own = NULL;
-    struct mb_outcome *o = NULL;
-    size_t replica_count;
-    const struct mb_replica *replicas = mb_ledger_replicas(n->ledger, &replica_count);
-    struct mb_public_key keys[MB_REPLICAS_MAX];
-    for (size_t i = 0; i < replica_count; i++)
-        keys[i] = replicas[i].key;
-
-    int rc = mb_value_decode(&value, bytes, error);
-    if (rc != 0)
-        return rc;
+    size_t count = 0;
+    int rc = 0;
+    *out = NULL;
     if (checked == NULL) {
+        size_t replica_count;
+        const struct mb_replica *replicas = mb_ledger_replicas(n->ledger, &replica_count);
+        struct mb_public_key keys[MB_REPLICAS_MAX];
+        for (size_t i = 0; i < replica_count; i++)
+            keys[i] = replicas[i].key;
+        rc = mb_value_decode(&value, bytes, error);
+        if (rc != 0)
+            return rc;
         rc = mb_value_verify(&value, &mb_ledger_genesis(n->ledger)->org,
                              mb_ledger_tip(n->ledger)->header.slot + 1, keys, replica_count, error);
+        count = value.count;
         checked = own = node_check_all(&value);
+        mb_value_clear(&value);
     }
-    if (rc == 0 && n->uncommitted == 0)
-        rc = mb_store_begin(n->store, error);
-    if (rc == 0) {
-        rc = mb_ledger_apply(n->ledger, bytes, &value, checked, &o, error);
-        MB_FAULT("ledger.applied");
-        if (rc == 0)
-            rc = archive_block(n, o, archived, error);
-        MB_FAULT("archive.appended");
-        if (rc == 0 && index_commands(n, o) != 0)
-            rc = mb_fail(error, MB_EIO, "store.io", "the store's index cannot be written");
-        if (rc == 0 && o->applied.checkpoint)
-            rc = mb_store_mark_checkpoint(n->store, o->applied.slot, error);
-        n->uncommitted++;
-        if (rc != 0) {
-            mb_store_rollback(n->store);
-            n->uncommitted = 0;
-        } else if (n->uncommitted == COMMIT_BLOCKS) {
-            rc = node_commit(n, error);
-        }
-    }
-    for (size_t i = 0; own != NULL && i < value.count; i++)
+    if (rc == 0)
+        rc = node_apply_begin(n, bytes, checked, out, error);
+    if (rc == 0)
+        rc = node_apply_end(n, out, archived, error);
+    for (size_t i = 0; i < count; i++)
         mb_checked_free(own[i]);
     free(own);
-    mb_value_clear(&value);
-    if (rc != 0) {
-        mb_outcome_free(o);
-        o = NULL;
-    }
-    *out = o;
     return rc;
 }
 

@@ -31,7 +31,8 @@ struct held { /* a message that waits for the disk */
 };
 struct written { /* a ticket that is on its way to the disk */
     struct consensus *consensus;
-    uint64_t ticket;
+    uint64_t ticket, slot;
+    struct mb_bytes value; /* borrowed, until do_persist is over */
 };
 struct carried { /* a block that was applied, and whose effects are due */
     struct mb_outcome *outcome;
@@ -82,6 +83,7 @@ struct consensus {
     int64_t clock_off; /* s; 0: it may vote */
     struct held *held, **held_tail;
     size_t held_bytes, checking, checking_bytes;
+    struct mb_outcome *early; /* of the next slot, applied before its value is chosen; or NULL */
     struct carried *carried, **carried_tail;
     struct batch *batches[MB_PAXOS_AHEAD_MAX];
     struct asking *asking;
@@ -262,13 +264,39 @@ static void on_durable(void *arg)
     run(c);
 }
 
+static void do_nothing(void *arg)
+{
+    (void)arg;
+}
+
+/*
+ * While the disk writes the value of a leader that has no others to ask, it is applied: it will be
+ * chosen as soon as it is there, and until then this thread does nothing else, so that nobody is
+ * shown the state. See run().
+ */
+static void apply_early(void *arg)
+{
+    const struct written *w = arg;
+    struct consensus *c = w->consensus;
+    const struct batch *b = c->batches[w->slot % MB_PAXOS_AHEAD_MAX];
+    struct mb_error error = {0};
+    if (w->slot != mb_ledger_tip(c->node->ledger)->header.slot + 1 || c->node->exit_status != 0 ||
+        b == NULL || b->slot != w->slot || !b->own)
+        return;
+    struct mb_hash hash = mb_sha256(w->value.data, w->value.len);
+    if (mb_hash_equal(&hash, &b->hash) &&
+        node_apply_begin(c->node, w->value, b->checked, &c->early, &error) != 0)
+        node_fail(c->node, &error);
+}
+
 static void do_persist(struct consensus *c, const struct mb_effect *e)
 {
+    bool may_be_early = e->slot != 0 && c->head == NULL && links_count(c->node->links) == 0;
     struct written *w = mb_calloc(1, sizeof *w);
     struct mb_wal_stamp stamp = consensus_stamp(&e->promised, c->incarnation);
     struct mb_wal_record record = {.kind = MB_WAL_ACCEPTED, .slot = e->slot};
     struct mb_buf payload = {0};
-    *w = (struct written){.consensus = c, .ticket = e->ticket};
+    *w = (struct written){.consensus = c, .ticket = e->ticket, .slot = e->slot, .value = e->value};
     if (e->slot != 0) {
         mb_buf_add(&payload, stamp.bytes, 20); /* the ballot is what was promised */
         mb_buf_add_bytes(&payload, e->value);
@@ -279,7 +307,9 @@ static void do_persist(struct consensus *c, const struct mb_effect *e)
      * value of many commands there are others to check and to apply. */
     bool proposed = e->promised.replica == c->node->number && links_count(c->node->links) > 0;
     bool alone = !proposed && e->value.len <= ALONE_BYTES && sequence_alone(c->node->sequence);
-    mb_wal_append(c->node->wal, &stamp, &record, e->slot != 0, alone, on_durable, w);
+    void (*meanwhile)(void *arg) = may_be_early ? apply_early : do_nothing;
+    mb_wal_append(c->node->wal, &stamp, &record, e->slot != 0, alone ? meanwhile : NULL, on_durable,
+                  w);
     mb_buf_clear(&payload);
 }
 
@@ -386,8 +416,15 @@ static void do_chosen(struct consensus *c, const struct mb_effect *e)
         sequence_lost(n->sequence, b); /* another value was chosen for our slot */
         b = NULL;
     }
-    if (n->exit_status != 0 ||
-        node_apply(n, e->value, b == NULL ? NULL : b->checked, NULL, &o, &error) != 0) {
+    int rc = n->exit_status != 0 ? MB_EIO : 0;
+    if (rc == 0 && c->early != NULL) { /* its slot is the next, and its value the only one */
+        o = c->early;
+        c->early = NULL;
+        rc = node_apply_end(n, &o, NULL, &error);
+    } else if (rc == 0) {
+        rc = node_apply(n, e->value, b == NULL ? NULL : b->checked, NULL, &o, &error);
+    }
+    if (rc != 0) {
         if (n->exit_status == 0)
             node_fail(n, &error);
         batch_free(b);
@@ -471,6 +508,15 @@ static bool propose(struct consensus *c)
     return true;
 }
 
+/* What was applied early has not become durable: the log has failed, and says so itself. */
+static void early_in_vain(struct consensus *c)
+{
+    struct mb_error error = {0};
+    node_apply_undo(c->node, &c->early);
+    mb_fail(&error, MB_EIO, "log.failed", "a value could not be written to the log");
+    node_fail(c->node, &error);
+}
+
 /* One event after another, and what follows from each, until nothing is left: what the core is
  * told while its effects are carried out waits its turn. The disk gets the next batch before the
  * effects of the last blocks are carried out. */
@@ -502,6 +548,8 @@ static void run(struct consensus *c)
         mb_paxos_step(c->core, &h->event, &c->effects);
         carry_out(c);
         happening_free(h);
+        if (c->early != NULL && c->head == NULL)
+            early_in_vain(c);
     }
     c->running = false;
     int64_t at = c->effects.timer_at_ms, now = consensus_now(c);

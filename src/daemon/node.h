@@ -100,6 +100,14 @@ void node_close_storage(struct node *n);
  * that the archive has for this slot, which must be the same; or NULL to append it. */
 int node_apply(struct node *n, struct mb_bytes value, struct mb_checked *const *checked,
                const struct mb_block *archived, struct mb_outcome **out, struct mb_error *error);
+/* The same in two halves, of a value that will be the next one chosen: begin changes the state in
+ * memory and in the store's open transaction; nobody may be shown anything before end, or undo,
+ * after which the node has to stop. All fail with *out NULL. */
+int node_apply_begin(struct node *n, struct mb_bytes value, struct mb_checked *const *checked,
+                     struct mb_outcome **out, struct mb_error *error);
+int node_apply_end(struct node *n, struct mb_outcome **out, const struct mb_block *archived,
+                   struct mb_error *error);
+void node_apply_undo(struct node *n, struct mb_outcome **out);
 /* The store is committed every so many blocks, and soon after the last: a commit costs as much as
  * the rest of a small block, and whatever a killed daemon did not commit is applied again from log
  * and archive. Until then only the node's own connection sees the newest blocks: commit before
@@ -161,8 +169,7 @@ void links_send(struct links *l, uint32_t to, const struct mb_relay *relay);
 /* mb_services.ask, with the node as self. */
 void links_ask_module(void *self, const char *module, int64_t number, struct mb_bytes request,
                       int body_fd, uint64_t body_len, uint64_t answer_limit, int64_t timeout_ms,
-                      mb_asked *done,
-                      void *arg);
+                      mb_asked *done, void *arg);
 /* Ask one; done as mb_peers_ask() has it. False: it cannot be asked now. */
 bool links_ask(struct links *l, uint32_t to, enum links_kind kind, struct mb_bytes request,
                int64_t timeout_ms, mb_peer_done *done, void *arg);
@@ -201,9 +208,9 @@ void sequence_report(struct sequence *s, struct mb_report *r);
 bool sequence_fill(struct sequence *s, uint64_t slot, bool must, struct mb_buf *value,
                    struct batch **out);
 void sequence_lost(struct sequence *s, struct batch *batch_take); /* its slot got another value */
-void sequence_applied(struct sequence *s, struct mb_outcome *o); /* carry out, and answer */
-void sequence_role(struct sequence *s); /* the leader has changed */
-void sequence_idle(struct sequence *s); /* nothing is under way: drained, perhaps */
+void sequence_applied(struct sequence *s, struct mb_outcome *o);  /* carry out, and answer */
+void sequence_role(struct sequence *s);                           /* the leader has changed */
+void sequence_idle(struct sequence *s);        /* nothing is under way: drained, perhaps */
 bool sequence_alone(const struct sequence *s); /* at most one command is under way */
 /* For links.c: what other replicas say. */
 void sequence_forwarded(struct sequence *s, uint32_t from, const struct mb_relay *relay);

@@ -397,7 +397,7 @@ int node_start_consensus(struct node *n, struct mb_error *error)
         last = r->accepted[i].slot > last ? r->accepted[i].slot : last;
     /* This life is on the disk before others hear of it. */
     stamp = consensus_stamp(&start.promised, start.incarnation);
-    mb_wal_append(n->wal, &stamp, NULL, 0, false, NULL, NULL);
+    mb_wal_append(n->wal, &stamp, NULL, 0, NULL, NULL, NULL);
     consensus_start(n->consensus, &start);
     node_recovered(n);
     return is_alone(n) && n->number != 0 ? wait_alone(n, last, error) : 0;

@@ -53,6 +53,8 @@ void node_fail(struct node *n, const struct mb_error *error)
 {
     mb_log(MB_LOG_ERROR, "daemon", "stopping", "code=%s text=%s", error->code, error->text);
     n->exit_status = 1;
+    mb_http_server_mute(n->public_http); /* the state in memory may be half of something */
+    mb_http_server_mute(n->operator_http);
     begin_stop(n);
 }
 

@@ -99,7 +99,7 @@ struct mb_http_server {
     } * tables;
     size_t table_count;
     uint64_t last_id;
-    bool draining;
+    bool draining, mute;
     int64_t drain_until;
     void (*drained)(void *arg);
     void *drained_arg;

@@ -223,7 +223,9 @@ void conn_kill(struct conn *c)
 
 static void conn_run(struct conn *c)
 {
-    for (int turn = 0; turn < 16 && !c->closed && !c->dying; turn++) {
+    if (c->server->mute)
+        return;
+    for (int turn = 0; turn < 16 && !c->closed && !c->dying && !c->server->mute; turn++) {
         MHD_UNSIGNED_LONG_LONG wait;
         MHD_run(c->mhd);
         if (MHD_get_timeout(c->mhd, &wait) != MHD_YES || wait > 0)
@@ -405,6 +407,12 @@ void mb_http_server_drain(struct mb_http_server *s, int64_t grace_ms, void (*don
     if (s->conns != NULL)
         mb_timer_set(s->tick, grace_ms < TICK_MS ? grace_ms : TICK_MS);
     drain_check(s);
+}
+
+void mb_http_server_mute(struct mb_http_server *s)
+{
+    if (s != NULL)
+        s->mute = true;
 }
 
 void mb_http_server_free(struct mb_http_server *s)

@@ -46,6 +46,8 @@ int mb_http_server_new(struct mb_http_server **out, struct mb_loop *loop, const 
 /* Stop accepting, let requests in flight finish for at most grace_ms, then close; done(arg). */
 void mb_http_server_drain(struct mb_http_server *s, int64_t grace_ms, void (*done)(void *arg),
                           void *arg);
+/* From now on not a byte is answered, until it is freed. NULL is fine. */
+void mb_http_server_mute(struct mb_http_server *s);
 void mb_http_server_free(struct mb_http_server *s);
 /* Routes (borrowed, ends with a NULL method) whose handlers get self. Earlier ones win. */
 void mb_http_server_routes(struct mb_http_server *s, const struct mb_route *routes, void *self);

@@ -9,9 +9,12 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "loop/fault.h"
 #include "wal/internal.h"
 
 #define SPARE       "spare"
@@ -79,20 +82,92 @@ static uint64_t now_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-int wal_sync(struct mb_wal *w, int fd, struct mb_error *error)
+static void note_sync(struct mb_wal *w, uint64_t took, bool waited)
 {
-    uint64_t start = now_us();
-    if (fdatasync(fd) != 0)
-        return fail(w, error, "synced");
-    uint64_t took = now_us() - start;
     pthread_mutex_lock(&w->lock);
     w->stats.fsyncs++;
     w->stats.fsync_us_total += took;
     if (took > w->stats.fsync_us_max)
         w->stats.fsync_us_max = took;
-    w->sync_us = (7 * w->sync_us + took) / 8;
+    if (waited)
+        w->sync_us = (7 * w->sync_us + took) / 8;
     pthread_mutex_unlock(&w->lock);
+}
+
+int wal_sync(struct mb_wal *w, int fd, struct mb_error *error)
+{
+    uint64_t start = now_us();
+    if (fdatasync(fd) != 0)
+        return fail(w, error, "synced");
+    note_sync(w, now_us() - start, true);
     return 0;
+}
+
+/* glibc has no names for these; see io_submit(2) and pwritev2(2). Where the kernel or the file
+ * system has it not, the write is made as any other. */
+static bool submit(struct mb_wal *w, int fd, const uint8_t *data, size_t len, uint64_t offset)
+{
+    struct iocb write = {.aio_lio_opcode = IOCB_CMD_PWRITE,
+                         .aio_rw_flags = RWF_DSYNC,
+                         .aio_fildes = (uint32_t)fd,
+                         .aio_buf = (uint64_t)(uintptr_t)data,
+                         .aio_nbytes = len,
+                         .aio_offset = (int64_t)offset};
+    struct iocb *list[1] = {&write};
+    if (w->no_aio || (w->aio == 0 && syscall(SYS_io_setup, 1L, &w->aio) != 0))
+        w->no_aio = true;
+    return !w->no_aio && syscall(SYS_io_submit, w->aio, 1L, list) == 1;
+}
+
+/* Bytes written and durable, or negative with errno set; *waited: they were not at once. */
+static int64_t reap(struct mb_wal *w, bool *waited)
+{
+    static const struct timespec at_once;
+    struct io_event done;
+    long n = syscall(SYS_io_getevents, w->aio, 1L, 1L, &done, &at_once);
+    *waited = n == 0;
+    while (n == 0 || (n < 0 && errno == EINTR))
+        n = syscall(SYS_io_getevents, w->aio, 1L, 1L, &done, NULL);
+    if (n != 1)
+        return -1;
+    if (done.res < 0)
+        errno = (int)-done.res;
+    return done.res;
+}
+
+int wal_write_durable(struct mb_wal *w, int fd, const uint8_t *data, size_t len, uint64_t offset,
+                      void (*meanwhile)(void *arg), void *arg, struct mb_error *error)
+{
+    uint64_t start = now_us();
+    bool waited;
+    if (meanwhile != NULL && submit(w, fd, data, len, offset)) {
+        meanwhile(arg);
+        MB_FAULT("wal.written");
+        int64_t n = reap(w, &waited);
+        if (n < 0)
+            return fail(w, error, "written");
+        if ((size_t)n == len) {
+            note_sync(w, now_us() - start, waited);
+            return 0;
+        }
+        data += n;
+        len -= (size_t)n;
+        offset += (uint64_t)n;
+        meanwhile = NULL;
+    }
+    int rc = wal_write(w, fd, data, len, offset, error);
+    MB_FAULT("wal.written");
+    if (rc == 0)
+        rc = wal_sync(w, fd, error);
+    if (rc == 0 && meanwhile != NULL)
+        meanwhile(arg);
+    return rc;
+}
+
+void wal_aio_end(struct mb_wal *w)
+{
+    if (w->aio != 0)
+        syscall(SYS_io_destroy, w->aio);
 }
 
 /* Past the page cache where the file system can: a quarter more fdatasyncs a second (bench_wal),

@@ -3,6 +3,7 @@
 #ifndef MB_WAL_INTERNAL_H
 #define MB_WAL_INTERNAL_H
 
+#include <linux/aio_abi.h>
 #include <pthread.h>
 
 #include "wal/segment.h"
@@ -58,7 +59,11 @@ struct mb_wal {
     uint32_t previous;          /* crc of the last */
     uint64_t durable_slot;
     struct mb_wal_stamp durable_stamp;
-    bool marked; /* the last batch was a mark: nothing hangs on it */
+    bool marked;                  /* the last batch was a mark: nothing hangs on it */
+    aio_context_t aio;            /* 0: none yet */
+    bool no_aio;                  /* tried, and it cannot be had */
+    void (*meanwhile)(void *arg); /* while the batch is on its way, from mb_wal_append; or NULL */
+    void *meanwhile_arg;
     int tail_fd;
     struct wal_tail tail; /* the last batch that was no mark */
     unsigned tail_turn;   /* which block of tail is written next */
@@ -91,6 +96,11 @@ void wal_live_add(struct mb_wal *w, uint64_t sequence, uint64_t slot);
 int wal_write(struct mb_wal *w, int fd, const uint8_t *data, size_t len, uint64_t offset,
               struct mb_error *error);
 int wal_sync(struct mb_wal *w, int fd, struct mb_error *error);
+/* Both; meanwhile(arg) (NULL is fine) is called once while the disk is at work, or after it. Memory
+ * and offset are as O_DIRECT has them. */
+int wal_write_durable(struct mb_wal *w, int fd, const uint8_t *data, size_t len, uint64_t offset,
+                      void (*meanwhile)(void *arg), void *arg, struct mb_error *error);
+void wal_aio_end(struct mb_wal *w);
 int wal_open_file(struct mb_wal *w, const char *name, int flags);
 
 /* Make the segment s durable under its name; s->bytes is the least it must have, salt and bytes are

@@ -80,10 +80,8 @@ static int put_batch(struct mb_wal *w, struct wal_area *area, struct wal_batch *
     if (b->slot < b->durable)
         b->slot = b->durable;
     wal_batch_write(area->data, b);
-    int rc = wal_write(w, w->fd, area->data, (size_t)space, w->offset, error);
-    MB_FAULT("wal.written");
-    if (rc == 0)
-        rc = wal_sync(w, w->fd, error);
+    int rc = wal_write_durable(w, w->fd, area->data, (size_t)space, w->offset, w->meanwhile,
+                               w->meanwhile_arg, error);
     MB_FAULT("wal.durable");
     if (rc != 0)
         return rc;
@@ -512,7 +510,7 @@ struct mb_wal_stamp mb_wal_newest_stamp(const struct mb_wal *w)
 }
 
 void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
-                   const struct mb_wal_record *records, size_t count, bool alone,
+                   const struct mb_wal_record *records, size_t count, void (*meanwhile)(void *arg),
                    void (*durable)(void *arg), void *arg)
 {
     struct wal_call call = {.durable = durable, .arg = arg};
@@ -524,16 +522,21 @@ void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
         if (stamp != NULL)
             w->stamp = *stamp;
         calls_add(&w->pending.calls, &call, 1);
-        if (alone && !w->writing && w->sync_us <= QUICK_US && fits(w)) {
+        /* From within a callback they would nest without end. */
+        if (meanwhile != NULL && !w->in_callback && !w->writing && w->sync_us <= QUICK_US &&
+            fits(w)) {
             wake = w->marked; /* it will be time for a mark */
+            w->meanwhile = meanwhile;
+            w->meanwhile_arg = arg;
             write_pending(w);
+            w->meanwhile = NULL;
             written = !w->failed;
         }
     }
     pthread_mutex_unlock(&w->lock);
     if (wake)
         pthread_cond_signal(&w->wake); /* the thread that wakes up needs the lock */
-    if (written && !w->in_callback) {  /* else they would nest without end */
+    if (written) {
         w->in_callback = true;
         (void)call_all(w);
         w->in_callback = false;
@@ -562,6 +565,7 @@ void mb_wal_close(struct mb_wal *w)
     pthread_cond_signal(&w->wake);
     pthread_mutex_unlock(&w->lock);
     pthread_join(w->thread, NULL);
+    wal_aio_end(w);
     close_files(w);
     call_all(w);
     w->closed = true;

@@ -79,11 +79,15 @@ struct mb_wal_stamp mb_wal_newest_stamp(const struct mb_wal *w);
 /* Append a stamp (NULL: the newest stays) and records (copied; there may be none) as part of the
  * next batch; durable(arg) is called from the loop after the batch's fdatasync, in the order of
  * appends; NULL is fine. The stamp and the records of one append stay together: after a crash all
- * of them are there, or none. Slots need not be in order. alone: nothing else waits for the loop,
- * which may write and sync them within this call, and call durable, if the disk has been quick of
- * late: sooner than if they were handed over to the log's thread. */
+ * of them are there, or none. Slots need not be in order.
+ *
+ * meanwhile: not NULL where nothing else waits for the loop, which then may write and sync them
+ * within this call, and call durable, if the disk has been quick of late: sooner than if they were
+ * handed over to the log's thread. In that case alone meanwhile(arg) is called once, before the
+ * call returns and while the disk is at work: what it does must not be seen by anybody unless
+ * durable is called before the return; if it is not, the log has failed. */
 void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
-                   const struct mb_wal_record *records, size_t count, bool alone,
+                   const struct mb_wal_record *records, size_t count, void (*meanwhile)(void *arg),
                    void (*durable)(void *arg), void *arg);
 /* Everything about slots <= slot is durable elsewhere: segments below may be used again; damage
  * that concerned no others is forgotten. */

@@ -114,7 +114,7 @@ static void append_one(void)
     struct mb_wal_record r = {
         .kind = MB_WAL_ACCEPTED, .slot = ++run.slot, .payload = mb_bytes(payload, RECORD)};
     run.outstanding++;
-    mb_wal_append(run.wal, NULL, &r, 1, false, on_durable, NULL);
+    mb_wal_append(run.wal, NULL, &r, 1, NULL, on_durable, NULL);
 }
 
 static void on_failed(void *arg, const struct mb_error *error)

@@ -89,6 +89,8 @@ static struct {
     unsigned replayed, durable, failed, stop_at;
     uint64_t first, last; /* slots replayed */
     bool in_order;
+    uint64_t meanwhile; /* slot */
+    unsigned meanwhiles;
     struct mb_error failure;
 } seen;
 
@@ -125,8 +127,8 @@ static void on_failed(void *arg, const struct mb_error *error)
 static int reopen(struct mb_wal **w, struct mb_error *error)
 {
     struct mb_wal_options o = {.segment_bytes = SEGMENT, .replay = on_replay, .failed = on_failed};
-    seen.replayed = seen.durable = seen.failed = 0;
-    seen.first = seen.last = 0;
+    seen.replayed = seen.durable = seen.failed = seen.meanwhiles = 0;
+    seen.first = seen.last = seen.meanwhile = 0;
     seen.in_order = true;
     return mb_wal_open(w, loop, dir, &o, error);
 }
@@ -148,11 +150,21 @@ static void on_durable(void *arg)
     seen.durable = (unsigned)slot;
 }
 
+/* Before it is durable, and at most once. */
+static void on_meanwhile(void *arg)
+{
+    uint64_t slot = (uint64_t)(uintptr_t)arg;
+    assert_true(slot == 0 || slot > seen.durable);
+    assert_int_not_equal(slot == 0 ? 1 : slot, seen.meanwhile);
+    seen.meanwhile = slot;
+    seen.meanwhiles++;
+}
+
 static void append(struct mb_wal *w, uint64_t slot, void (*durable)(void *), void *arg)
 {
     struct mb_wal_record r = {
         .kind = (uint8_t)(1 + slot % 3), .slot = slot, .payload = payload_of(slot)};
-    mb_wal_append(w, NULL, &r, 1, slot % 4 == 1, durable, arg);
+    mb_wal_append(w, NULL, &r, 1, slot % 4 == 1 ? on_meanwhile : NULL, durable, arg);
 }
 
 static void wait_durable(unsigned slot)
@@ -211,6 +223,7 @@ static void test_what_is_appended_is_replayed(void **state)
     assert_int_equal(s.records, 100);
     assert_true(s.segments > 3);
     assert_true(s.fsyncs >= 100 && s.fsync_us_max <= s.fsync_us_total);
+    assert_true(seen.meanwhiles > 0 && seen.meanwhiles <= 25); /* one append of four may be alone */
     mb_wal_close(w);
     assert_holds(1, 100);
     w = open_log();
@@ -248,8 +261,8 @@ static void test_several_records_in_one_append(void **state)
                                       .payload = mb_bytes(copies[i], p.len)};
     }
     struct mb_wal *w = open_log();
-    mb_wal_append(w, NULL, r, 20, false, NULL, NULL); /* more than a usual segment holds */
-    mb_wal_append(w, NULL, NULL, 0, false, NULL, NULL);
+    mb_wal_append(w, NULL, r, 20, NULL, NULL, NULL); /* more than a usual segment holds */
+    mb_wal_append(w, NULL, NULL, 0, NULL, NULL, NULL);
     mb_wal_close(w);
     assert_holds(1, 20);
 }
@@ -269,7 +282,7 @@ static void test_the_largest_record(void **state)
     memset(big, 0xab, MB_WAL_RECORD_MAX);
     struct mb_wal_record r = {.kind = 1, .slot = 1, .payload = mb_bytes(big, MB_WAL_RECORD_MAX)};
     struct mb_wal *w = open_log();
-    mb_wal_append(w, NULL, &r, 1, false, NULL, NULL);
+    mb_wal_append(w, NULL, &r, 1, NULL, NULL, NULL);
     mb_wal_close(w);
     free(big);
     int count = 0;
@@ -344,9 +357,10 @@ static void test_close_calls_what_is_due(void **state)
     w = to_close = open_log();
     seen.durable = 30;
     for (uintptr_t s = 31; s <= 60; s++) {
-        struct mb_wal_record r = {.kind = (uint8_t)(1 + s % 3), .slot = s, .payload = payload_of(s)};
+        struct mb_wal_record r = {
+            .kind = (uint8_t)(1 + s % 3), .slot = s, .payload = payload_of(s)};
         /* never alone: it must not be closed while more is appended */
-        mb_wal_append(w, NULL, &r, 1, false, s == 40 ? close_in_callback : on_durable, (void *)s);
+        mb_wal_append(w, NULL, &r, 1, NULL, s == 40 ? close_in_callback : on_durable, (void *)s);
     }
     wait_durable(60);
     assert_int_equal(seen.durable, 60);
@@ -569,7 +583,7 @@ static void test_swapped_records(void **state)
     struct mb_wal *w = open_log();
     struct mb_wal_record r[2] = {{.kind = 1, .slot = 1, .payload = mb_bytes_of("aaaa")},
                                  {.kind = 1, .slot = 2, .payload = mb_bytes_of("bbbb")}};
-    mb_wal_append(w, NULL, r, 2, false, NULL, NULL);
+    mb_wal_append(w, NULL, r, 2, NULL, NULL, NULL);
     mb_wal_close(w);
     char path[128];
     segment_path(path, 1);
@@ -706,7 +720,7 @@ static void test_disk_full(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
     static uint8_t big[2 * SEGMENT];
     struct mb_wal_record r = {.kind = 1, .slot = 9, .payload = mb_bytes(big, sizeof big)};
-    mb_wal_append(w, NULL, &r, 1, false, on_durable, NULL);
+    mb_wal_append(w, NULL, &r, 1, NULL, on_durable, NULL);
     append(w, 10, on_durable, NULL);
     for (int i = 0; i < 100 && seen.failed == 0; i++)
         mb_loop_once(loop, 100);

@@ -230,7 +230,7 @@ static void put(struct mb_wal *w, const uint64_t *slots, unsigned count, bool st
             durable.slot = slot;
     }
     was_durable = false;
-    mb_wal_append(w, stamped ? &stamp : NULL, r, count, false, on_durable, NULL);
+    mb_wal_append(w, stamped ? &stamp : NULL, r, count, NULL, on_durable, NULL);
     int64_t end = mb_now_ms() + 10000;
     while (!was_durable && mb_now_ms() < end)
         mb_loop_once(loop, 100);
