@@ -19,12 +19,12 @@ places=(
     before:push.head before:push.quarantine before:push.received before:push.indexed
     before:push.connected before:push.checked before:push.synced before:push.durable
     before:push.receipt before:ledger.proposed either:wal.written after:wal.durable
-    after:ledger.chosen after:ledger.applied after:archive.appended after:pack.moving
+    after:ledger.chosen either:ledger.applied after:archive.appended after:pack.moving
     after:pack.placed after:refs.written after:refs.moved after:push.answer
     after:store.commit after:store.committed
 )
 named() { # every place in the sources
-    grep -rhoE 'MB_FAULT\("[a-z.]+"\)' "$top/src" "$top/modules" | cut -d '"' -f 2 | sort
+    grep -rhoE 'MB_FAULT\("[a-z.]+"\)' "$top/src" "$top/modules" | cut -d '"' -f 2 | sort -u
 }
 is "all of them are tried" "$(printf '%s\n' "${places[@]#*:}" | sort | tr '\n' ' ')" "$(named | tr '\n' ' ')"
 is "none is in the deterministic half" "$(grep -lE 'MB_FAULT|fault\.h' "$top"/src/{base,sign,merkle,ledger,paxos,rules}/*.[ch] \
