@@ -11,7 +11,7 @@ tests_libsupport_la_SOURCES = tests/fuzz/driver.c tests/support/chain.c tests/su
 LDADD = $(FUZZER_LIBS) tests/libsupport.la libmagicbiz.la $(CMOCKA_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS) $(SSL_LIBS) $(CRYPTO_LIBS) \
 	$(EVENT_LIBS) $(SQLITE_LIBS) $(CURL_LIBS) $(ZLIB_LIBS) -lpthread
 
-lint_tests = tests/lint/layers tests/lint/banned tests/lint/purity tests/lint/manuals
+lint_tests = tests/lint/layers tests/lint/banned tests/lint/purity tests/lint/manuals tests/lint/rulebooks
 AM_TESTS_ENVIRONMENT = srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' CC='$(CC)' NM='$(NM)'; \
 	MB_SIM_SEEDS='$(MB_SIM_SEEDS)'; export srcdir builddir CC NM MB_SIM_SEEDS;
 quick_tests = $(lint_tests)

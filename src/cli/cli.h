@@ -188,6 +188,21 @@ int cli_list_proven(struct cli_org *o, const char *prefix, json_t **items, struc
 int cli_verify_module(struct cli_org *o, const char *module, uint64_t slot,
                       const struct mb_hash *root, struct mb_error *error);
 
+/* --- Replaying the ledger (replay.c) --- */
+
+/* The modules that genesis names: their deterministic halves are needed to replay. */
+int cli_load_modules(const struct cli_org *o, struct mb_modules *modules, struct mb_error *error);
+/* Who looks on: before and after each line of GET /v1/blocks is applied. */
+struct cli_onlooker {
+    void (*before)(void *arg, const json_t *line);
+    void (*after)(void *arg, const json_t *line);
+    void *arg;
+};
+/* Fetch all blocks up to the newest checkpoint, and have the audit replay and check each. onlooker:
+ * may be NULL. */
+int cli_replay(struct cli_org *o, struct mb_audit *audit, const struct cli_onlooker *onlooker,
+               struct mb_error *error);
+
 /*
  * Sign a command with id and submit it; waits for its result unless --no-wait. *result is the
  * API's answer (owned). Brings work where the organisation asks for it. A refusal is an error

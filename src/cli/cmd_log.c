@@ -137,52 +137,6 @@ const struct cli_command cmd_log = {
 
 /* --- audit --- */
 
-struct auditing {
-    struct cli *cli;
-    struct mb_audit *audit;
-    uint64_t next, tip;
-};
-
-static int audit_line(void *arg, json_t *line, struct mb_error *error)
-{
-    struct auditing *a = arg;
-    int rc = mb_audit_block(a->audit, line, error);
-    if (rc == 0) {
-        a->next = (uint64_t)mb_json_get_int(line, "slot", 0) + 1;
-        cli_progress(a->cli, "replaying", a->next - 1, a->tip);
-    }
-    return rc;
-}
-
-/* The modules that genesis names: their deterministic halves are needed to replay. */
-static int load_modules(const struct cli_org *o, struct mb_modules *modules, struct mb_error *error)
-{
-    json_t *versions = json_object_get(o->genesis.json, "versions"), *version;
-    const char *name;
-    int rc = 0;
-    json_object_foreach(versions, name, version) if (rc == 0 && strcmp(name, "core") != 0 &&
-                                                     strcmp(name, "lua") != 0) rc =
-        mb_modules_load(modules, mb_modules_dir(MB_MODULE_DIR), name, error);
-    return rc;
-}
-
-static int audit_blocks(struct auditing *a, struct cli_org *o, struct mb_error *error)
-{
-    int rc = 0;
-    while (rc == 0 && a->next <= a->tip) {
-        uint64_t before = a->next;
-        char *path = mb_asprintf("/v1/blocks?from=%" PRIu64 "&limit=%" PRIu64, a->next,
-                                 a->tip - a->next + 1);
-        rc = cli_get_lines(o, path, audit_line, a, error);
-        free(path);
-        if (rc == 0 && a->next == before)
-            rc = mb_fail(error, MB_EPROOF, "audit.short",
-                         "slot %" PRIu64 " is not served, though slot %" PRIu64 " is promised",
-                         a->next, a->tip);
-    }
-    return rc;
-}
-
 static int add_evidence(void *arg, const char *key, const json_t *value)
 {
     json_t *list = arg;
@@ -219,10 +173,10 @@ static void print_audit(struct cli *c, const struct mb_audit_stats *s, uint64_t 
 }
 
 /* Every handover up to the newest checkpoint is shown, and signed by those before it. */
-static int audit_handovers(struct auditing *a, struct cli_org *o, struct mb_error *error)
+static int audit_handovers(struct mb_audit *audit, struct cli_org *o, struct mb_error *error)
 {
     size_t count, done = 0;
-    const uint64_t *slots = mb_audit_handovers(a->audit, &count);
+    const uint64_t *slots = mb_audit_handovers(audit, &count);
     int rc = 0;
     while (rc == 0 && done < count) {
         char *path = mb_asprintf("/v1/handovers?from=%zu", done + 2);
@@ -242,7 +196,7 @@ static int audit_handovers(struct auditing *a, struct cli_org *o, struct mb_erro
                 rc = mb_fail(error, MB_EPROOF, "audit.checkpoint",
                              "slot %" PRIu64 ": another handover is shown instead", slots[done]);
             else
-                rc = mb_audit_checkpoint(a->audit, checkpoint, error);
+                rc = mb_audit_checkpoint(audit, checkpoint, error);
             done++;
         }
         json_decref(answer);
@@ -255,28 +209,28 @@ static int audit_all(struct cli *c, struct cli_org *o, const struct mb_modules *
                      struct mb_error *error)
 {
     struct mb_memory *memory = mb_memory_new();
-    struct auditing a = {.cli = c, .tip = o->newest.slot};
-    int rc = mb_audit_new(&a.audit, mb_memory_backend(memory), modules->logics, modules->count,
+    struct mb_audit *audit;
+    int rc = mb_audit_new(&audit, mb_memory_backend(memory), modules->logics, modules->count,
                           &o->pin.org, mb_buf_bytes(&o->genesis_text), error);
     if (rc == 0)
-        rc = audit_blocks(&a, o, error);
+        rc = cli_replay(o, audit, NULL, error);
     if (rc == 0)
-        rc = audit_handovers(&a, o, error);
+        rc = audit_handovers(audit, o, error);
     if (rc == 0)
-        rc = mb_audit_checkpoint(a.audit, json_object_get(o->summary, "checkpoint"), error);
+        rc = mb_audit_checkpoint(audit, json_object_get(o->summary, "checkpoint"), error);
     if (rc == 0)
-        rc = mb_audit_pin(a.audit, o->pin.slot, &o->pin.header_hash, error);
+        rc = mb_audit_pin(audit, o->pin.slot, &o->pin.header_hash, error);
     if (rc == 0) {
-        struct mb_audit_stats stats = mb_audit_stats(a.audit);
+        struct mb_audit_stats stats = mb_audit_stats(audit);
         size_t handovers;
-        mb_audit_handovers(a.audit, &handovers);
+        mb_audit_handovers(audit, &handovers);
         json_t *diverged = json_array();
-        mb_tx_scan(mb_ledger_reader(mb_audit_ledger(a.audit)), "org/attest/", "", add_evidence,
+        mb_tx_scan(mb_ledger_reader(mb_audit_ledger(audit)), "org/attest/", "", add_evidence,
                    diverged);
-        print_audit(c, &stats, a.tip, handovers, diverged);
+        print_audit(c, &stats, o->newest.slot, handovers, diverged);
         json_decref(diverged);
     }
-    mb_audit_free(a.audit);
+    mb_audit_free(audit);
     mb_memory_free(memory);
     return rc;
 }
@@ -298,7 +252,7 @@ static int audit(struct cli *c, struct mb_error *error)
         return 0;
     }
     if (rc == 0)
-        rc = load_modules(o, &modules, error);
+        rc = cli_load_modules(o, &modules, error);
     return rc == 0 ? audit_all(c, o, &modules, error) : rc;
 }
 

@@ -9,6 +9,7 @@ extern const struct cli_command cmd_repo_create, cmd_repo_set, cmd_repo_list, cm
 extern const struct cli_command cmd_replica_list, cmd_replica_remove;
 extern const struct cli_command cmd_replica_invite, cmd_replica_request, cmd_replica_add;
 extern const struct cli_command cmd_repo_clone, cmd_repo_setup, cmd_repo_scrub;
+extern const struct cli_command cmd_rules_show, cmd_rules_check, cmd_rules_adopt;
 extern const struct cli_command cmd_completion, cmd_manual;
 
 const struct cli_command *const cli_commands[] = {
@@ -38,6 +39,9 @@ const struct cli_command *const cli_commands[] = {
     &cmd_repo_clone,
     &cmd_repo_setup,
     &cmd_repo_scrub,
+    &cmd_rules_show,
+    &cmd_rules_check,
+    &cmd_rules_adopt,
     &cmd_completion,
     &cmd_manual,
     NULL,

@@ -9,6 +9,7 @@ magicbiz_SOURCES = \
 	src/cli/cmd_repo.c \
 	src/cli/cmd_repo_scrub.c \
 	src/cli/cmd_repo_setup.c \
+	src/cli/cmd_rules.c \
 	src/cli/cmd_state.c \
 	src/cli/commands.c \
 	src/cli/handover.c \
@@ -18,6 +19,7 @@ magicbiz_SOURCES = \
 	src/cli/module.c \
 	src/cli/org.c \
 	src/cli/remote.c \
+	src/cli/replay.c \
 	src/cli/run.c \
 	src/cli/scrub.c src/cli/scrub.h \
 	src/cli/submit.c \

@@ -19,15 +19,18 @@
 #include <sodium.h>
 
 #include "daemon/found.h"
+#include "rules/cage.h"
 
 struct founding {
-    const char *name, *data, *include;
+    const char *name, *data, *include, *rulebook;
     const char *founders[64];
     size_t founder_count;
     int64_t threshold, epoch_s, work_bits;
     const char *tor_mode;
     const char *modules[MB_MODULES_MAX];
     size_t module_count;
+    const char *params[64]; /* NAME=INTEGER */
+    size_t param_count;
     bool json;
 };
 
@@ -43,6 +46,8 @@ static const char usage[] =
     "  --work-bits N      work asked of commands by keys without a role, 0 to 32 (0)\n"
     "  --epoch SECONDS    length of an epoch (3600)\n"
     "  --module NAME      a module that the organisation uses; repeatable (vcs)\n"
+    "  --rulebook FILE    the first rulebook; needs --module rules\n"
+    "  --param NAME=N     a parameter of the organisation, an integer; repeatable\n"
     "  --tor MODE         child, running or none, for the configuration written (child)\n"
     "  --torrc FILE       torrc that the child includes: a private network, bridges\n"
     "  --json             print one JSON document\n"
@@ -81,6 +86,8 @@ static int parse_arguments(struct founding *f, int argc, char **argv)
                                             {"work-bits", required_argument, NULL, 'w'},
                                             {"epoch", required_argument, NULL, 'e'},
                                             {"module", required_argument, NULL, 'm'},
+                                            {"rulebook", required_argument, NULL, 'r'},
+                                            {"param", required_argument, NULL, 'p'},
                                             {"tor", required_argument, NULL, 'T'},
                                             {"torrc", required_argument, NULL, 'i'},
                                             {"json", no_argument, NULL, 'j'},
@@ -98,6 +105,13 @@ static int parse_arguments(struct founding *f, int argc, char **argv)
             break;
         case 'i':
             f->include = optarg;
+            break;
+        case 'r':
+            f->rulebook = optarg;
+            break;
+        case 'p':
+            if (!add_text(f->params, &f->param_count, sizeof f->params / sizeof *f->params, optarg))
+                return 2;
             break;
         case 'T':
             f->tor_mode = optarg;
@@ -244,6 +258,43 @@ static json_t *versions_of(const struct mb_modules *modules)
     return versions;
 }
 
+/* --param's, and work_bits. */
+static int params_of(const struct founding *f, json_t *params, struct mb_error *error)
+{
+    if (f->work_bits > 0)
+        json_object_set_new(params, "work_bits", json_integer(f->work_bits));
+    for (size_t i = 0; i < f->param_count; i++) {
+        const char *equals = strchr(f->params[i], '=');
+        char *end = NULL;
+        errno = 0;
+        long long value = equals != NULL ? strtoll(equals + 1, &end, 10) : 0;
+        if (end == NULL || end == equals + 1 || *end != 0 || errno != 0)
+            return mb_fail(error, MB_EINVAL, "init.param", "--param %s: NAME=INTEGER is wanted",
+                           f->params[i]);
+        char *name = mb_strndup(f->params[i], (size_t)(equals - f->params[i]));
+        json_object_set_new(params, name, json_integer(value));
+        free(name);
+    }
+    return 0;
+}
+
+/* The rulebook's source ("" where none is given), which must compile. */
+static int rulebook_of(const struct founding *f, struct mb_buf *source, struct mb_error *error)
+{
+    struct mb_cage *cage;
+    if (f->rulebook == NULL)
+        return 0;
+    int rc = mb_read_file(f->rulebook, MB_RULES_SOURCE_MAX, source, error);
+    if (rc != 0)
+        return rc;
+    struct mb_error why = {0};
+    if ((rc = mb_cage_new(&cage, mb_buf_bytes(source), &why)) != 0)
+        mb_fail(error, rc, "init.rulebook", "%s: %s %s", f->rulebook, why.code,
+                why.text[0] != 0 ? why.text : why.args);
+    mb_cage_free(cage);
+    return rc;
+}
+
 static int make_genesis(const struct founding *f, const struct mb_modules *modules,
                         struct mb_secret_key *key, struct mb_buf *genesis, struct mb_error *error)
 {
@@ -269,18 +320,27 @@ static int make_genesis(const struct founding *f, const struct mb_modules *modul
     /* The founding hour is enough for a public record; the minute would tell more. */
     int64_t created = mb_clock_s() / 3600 * 3600;
     json_t *params = json_object();
-    if (f->work_bits > 0)
-        json_object_set_new(params, "work_bits", json_integer(f->work_bits));
+    struct mb_buf rulebook = {0};
+    if ((rc = params_of(f, params, error)) != 0 || (rc = rulebook_of(f, &rulebook, error)) != 0) {
+        json_decref(founders);
+        json_decref(params);
+        mb_buf_clear(&tor_auth);
+        mb_buf_clear(&rulebook);
+        return rc;
+    }
     json_t *json = json_pack(
         "{s:i, s:s, s:I, s:I, s:o, s:I, s:[{s:i, s:o, s:s, s:s, s:s}], s:s, s:o, s:s, s:o}",
         "format", 1, "name", f->name, "created", (json_int_t)created, "epoch_s",
         (json_int_t)f->epoch_s, "founders", founders, "founder_threshold", (json_int_t)f->threshold,
         "replicas", "number", 1, "public_key", text_of_key(&key->public_key), "peer_onion", peer,
         "onion", own, "tor_auth", mb_buf_text(&tor_auth), "onion", onion, "versions",
-        versions_of(modules), "rulebook", "", "params", params);
-    rc = mb_json_canonical(genesis, json, error);
+        versions_of(modules), "rulebook", mb_buf_text(&rulebook), "params", params);
+    rc = json != NULL ? mb_json_canonical(genesis, json, error) : rc;
+    if (json == NULL)
+        rc = mb_fail(error, MB_EINVAL, "init.rulebook", "%s: is not UTF-8", f->rulebook);
     json_decref(json);
     mb_buf_clear(&tor_auth);
+    mb_buf_clear(&rulebook);
     return rc;
 }
 
