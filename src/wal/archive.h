@@ -30,8 +30,8 @@ struct mb_archive;
  * archive.io, archive.full, or archive.locked if another process has it open. Blocks: all in it is
  * synced.
  *
- * An archive begins with the genesis, or with any block; before that one a base may stand. Functions
- * may be called from any thread.
+ * An archive begins with the genesis, or with any block; before that one a base may stand.
+ * Functions may be called from any thread.
  */
 int mb_archive_open(struct mb_archive **out, const char *dir, struct mb_error *error);
 void mb_archive_close(struct mb_archive *a); /* syncs */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* "I" and a JSON text {"index","handovers"}: what a stranger says its snapshot is; or the base of an
- * archive. */
+/* "I" and a JSON text {"index","handovers"}: what a stranger says its snapshot is; or the base of
+ * an archive. */
 #include "config.h"
 
 #include <stdlib.h>
@@ -35,9 +35,9 @@ static void take_index(struct mb_bytes text)
     json_t *json;
     if (mb_json_parse(&json, text.data, text.len, NULL) != 0)
         return;
-    int rc = mb_snapshot_accept(&s, json_object_get(json, "index"),
-                                json_object_get(json, "handovers"), &genesis, &h, &config, &used,
-                                &error);
+    int rc =
+        mb_snapshot_accept(&s, json_object_get(json, "index"), json_object_get(json, "handovers"),
+                           &genesis, &h, &config, &used, &error);
     if ((rc == 0) != (error.code[0] == '\0'))
         abort();
     if (rc == 0 &&
