@@ -22,14 +22,29 @@ struct freezing {
     char last[MB_FINGERPRINT_SIZE];
 };
 
-static int64_t weigh(const struct freezing *f, const char *identity, int64_t amount)
+/* How many votes one may carry; none of a weight that its asset says is not to be delegated. */
+static int64_t delegations(struct mb_tx *tx, const json_t *rule)
+{
+    const char *weight = mb_json_get_text(rule, "weight", "");
+    int64_t most = mb_json_get_int(rule, "delegations", 0);
+    if (strncmp(weight, "asset:", 6) != 0)
+        return most;
+    char *key = mb_asprintf("books/asset/%s", weight + 6);
+    json_t *asset = mb_tx_get(tx, key);
+    if (!mb_json_get_flag(asset, "delegable", false))
+        most = 0;
+    json_decref(asset);
+    free(key);
+    return most;
+}
+
+static int64_t weigh(const struct freezing *f, const char *identity)
 {
     int64_t weight = 1;
     if (strncmp(f->weight, "asset:", 6) == 0)
         weight = gov_balance(f->tx, f->weight + 6, identity);
     else if (strcmp(f->weight, "rules") == 0)
         weight = mb_tx_weight(f->tx, f->ctx, identity, f->procedure);
-    (void)amount;
     return weight > 0 ? weight : 0;
 }
 
@@ -51,10 +66,11 @@ static int freeze_one(void *arg, const char *identity, int64_t amount)
 {
     struct freezing *f = arg;
     char to[MB_FINGERPRINT_SIZE];
+    (void)amount;
     if (f->left-- == 0)
         return 1;
     mb_snprintf(f->last, sizeof f->last, "%s", identity);
-    int64_t weight = weigh(f, identity, amount);
+    int64_t weight = weigh(f, identity);
     if (weight == 0)
         return 0;
     if (weight > GOV_WEIGHT_MAX - f->eligible) {
@@ -91,7 +107,7 @@ static void freeze(struct mb_tx *tx, const struct mb_context *ctx, const char *i
                          .left = gov_work(tx, ctx, GOV_BLOCK_WORK),
                          .eligible = mb_json_get_int(p, "eligible", 0),
                          .electors = mb_json_get_int(p, "electors", 0),
-                         .delegations = mb_json_get_int(rule, "delegations", 0)};
+                         .delegations = delegations(tx, rule)};
     mb_snprintf(f.last, sizeof f.last, "%s", mb_json_get_text(p, "cursor", ""));
     char *after = mb_strdup(f.last);
     int more =

@@ -39,7 +39,8 @@ static int on_balance(void *arg, const char *key, const json_t *value)
 {
     struct holders *h = arg;
     int64_t amount = json_integer_value(value);
-    return amount > 0 ? h->visit(h->arg, key + h->skip, amount) : 0;
+    bool person = mb_is_fingerprint(key + h->skip); /* not an account below theirs */
+    return amount > 0 && person ? h->visit(h->arg, key + h->skip, amount) : 0;
 }
 
 /* The first founder's fingerprint after `after`. */

@@ -392,5 +392,8 @@ int gov_genesis(struct mb_tx *tx, const struct mb_context *ctx, const json_t *ge
             rc = set(tx, name, bodies[i], error);
         json_decref(bodies[i]);
     }
+    if (rc != 0 && error != NULL) /* founding shows texts, not args */
+        mb_snprintf(error->text, sizeof error->text, "genesis: gov: %s %.200s: magicbiz-gov(7)",
+                    error->code, error->args);
     return rc;
 }

@@ -181,6 +181,9 @@ int64_t cli_diverged_at(const json_t *items, int64_t number);
  * proven that there is none. */
 int cli_state(struct cli_org *o, const char *key, json_t **value, struct mb_error *error);
 
+/* Keys that begin with prefix, [{"key","value"}…], as one replica says they are now: neither proven
+ * nor known to be complete. *items is owned by the caller, whatever is returned. */
+int cli_list(struct cli_org *o, const char *prefix, json_t **items, struct mb_error *error);
 /* Keys below prefix, [{"key","value"}…], proven complete: the whole module is downloaded. *items is
  * owned by the caller, whatever is returned. */
 int cli_list_proven(struct cli_org *o, const char *prefix, json_t **items, struct mb_error *error);
@@ -210,6 +213,10 @@ int cli_replay(struct cli_org *o, struct mb_audit *audit, const struct cli_onloo
  */
 int cli_submit(struct cli_org *o, const struct cli_identity *id, const char *type,
                const json_t *body, json_t **result, struct mb_error *error);
+
+/* Sign and submit as the identity that --id names, and show the result: a whole command of this
+ * program. body is taken. */
+int cli_act(struct cli *c, const char *type, json_t *body_take, struct mb_error *error);
 
 /* Only the signed envelope (owned), for --dry-run; NULL and error where signing failed. */
 json_t *cli_envelope(struct cli_org *o, const struct cli_identity *id, const char *type,

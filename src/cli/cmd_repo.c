@@ -153,39 +153,6 @@ const struct cli_command cmd_repo_set = {
 
 /* --- repo list, repo show --- */
 
-/* Items of a prefix, as the replica says; repo show proves what matters. */
-static int list_prefix(struct cli_org *o, const char *prefix, json_t **items,
-                       struct mb_error *error)
-{
-    struct mb_buf after = {0};
-    bool more = true;
-    int rc = 0;
-    *items = json_array();
-    mb_buf_add_text(&after, prefix);
-    while (rc == 0 && more) {
-        struct mb_buf path = {0};
-        json_t *answer = NULL;
-        mb_buf_add_text(&path, "/v1/state?limit=1000&prefix=");
-        cli_escape(&path, prefix);
-        mb_buf_add_text(&path, "&after=");
-        cli_escape(&path, mb_buf_text(&after));
-        rc = cli_get(o, mb_buf_text(&path), &answer, error);
-        json_t *got = json_object_get(answer, "items");
-        json_t *last = json_array_get(got, json_array_size(got) - 1);
-        more = last != NULL && json_is_true(json_object_get(answer, "more"));
-        if (rc == 0)
-            json_array_extend(*items, got);
-        if (last != NULL) {
-            mb_buf_reset(&after);
-            mb_buf_add_text(&after, mb_json_get_text(last, "key", ""));
-        }
-        json_decref(answer);
-        mb_buf_clear(&path);
-    }
-    mb_buf_clear(&after);
-    return rc;
-}
-
 static int repo_list(struct cli *c, struct mb_error *error)
 {
     struct cli_org *o;
@@ -193,7 +160,7 @@ static int repo_list(struct cli *c, struct mb_error *error)
     size_t i;
     int rc = cli_open_org(c, &o, error);
     if (rc == 0)
-        rc = list_prefix(o, "vcs/repo/", &items, error);
+        rc = cli_list(o, "vcs/repo/", &items, error);
     if (rc == 0 && c->json) {
         cli_print_json(json_pack("{s:O}", "repositories", items));
     } else if (rc == 0) {
@@ -267,9 +234,9 @@ static int repo_show(struct cli *c, struct mb_error *error)
             rc = 0;
     }
     if (rc == 0)
-        rc = list_prefix(o, refs_prefix, &refs, error);
+        rc = cli_list(o, refs_prefix, &refs, error);
     if (rc == 0)
-        rc = list_prefix(o, proposals_prefix, &proposals, error);
+        rc = cli_list(o, proposals_prefix, &proposals, error);
     if (rc == 0 && c->json)
         cli_print_json(json_pack("{s:s, s:O, s:O, s:O}", "name", name, "repository", repo, "refs",
                                  refs, "proposals", proposals));

@@ -10,6 +10,12 @@ extern const struct cli_command cmd_replica_list, cmd_replica_remove;
 extern const struct cli_command cmd_replica_invite, cmd_replica_request, cmd_replica_add;
 extern const struct cli_command cmd_repo_clone, cmd_repo_setup, cmd_repo_scrub;
 extern const struct cli_command cmd_rules_show, cmd_rules_check, cmd_rules_adopt;
+extern const struct cli_command cmd_proposal_create, cmd_proposal_list, cmd_proposal_show;
+extern const struct cli_command cmd_proposal_sponsor, cmd_proposal_withdraw, cmd_proposal_vote;
+extern const struct cli_command cmd_proposal_veto, cmd_proposal_audit, cmd_delegate;
+extern const struct cli_command cmd_inbox, cmd_calendar;
+extern const struct cli_command cmd_member_apply, cmd_member_list, cmd_member_admit;
+extern const struct cli_command cmd_member_resign;
 extern const struct cli_command cmd_completion, cmd_manual;
 
 const struct cli_command *const cli_commands[] = {
@@ -42,6 +48,21 @@ const struct cli_command *const cli_commands[] = {
     &cmd_rules_show,
     &cmd_rules_check,
     &cmd_rules_adopt,
+    &cmd_proposal_create,
+    &cmd_proposal_list,
+    &cmd_proposal_show,
+    &cmd_proposal_sponsor,
+    &cmd_proposal_withdraw,
+    &cmd_proposal_vote,
+    &cmd_proposal_veto,
+    &cmd_proposal_audit,
+    &cmd_delegate,
+    &cmd_inbox,
+    &cmd_calendar,
+    &cmd_member_apply,
+    &cmd_member_list,
+    &cmd_member_admit,
+    &cmd_member_resign,
     &cmd_completion,
     &cmd_manual,
     NULL,

@@ -3,8 +3,11 @@ magicbiz_SOURCES = \
 	src/cli/cli.h \
 	src/cli/cmd_completion.c \
 	src/cli/cmd_id.c \
+	src/cli/cmd_inbox.c \
 	src/cli/cmd_log.c \
+	src/cli/cmd_member.c \
 	src/cli/cmd_org.c \
+	src/cli/cmd_proposal.c \
 	src/cli/cmd_replica.c \
 	src/cli/cmd_repo.c \
 	src/cli/cmd_repo_scrub.c \
@@ -12,6 +15,7 @@ magicbiz_SOURCES = \
 	src/cli/cmd_rules.c \
 	src/cli/cmd_state.c \
 	src/cli/commands.c \
+	src/cli/gov.h \
 	src/cli/handover.c \
 	src/cli/help.c src/cli/help.h \
 	src/cli/identity.c \
@@ -22,6 +26,7 @@ magicbiz_SOURCES = \
 	src/cli/replay.c \
 	src/cli/run.c \
 	src/cli/scrub.c src/cli/scrub.h \
+	src/cli/show.c src/cli/show.h \
 	src/cli/submit.c \
 	src/cli/verify.c
 magicbiz_LDADD = libmagicbiz.la $(GIT2_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS)
@@ -40,7 +45,7 @@ git_remote_magicbiz_SOURCES = \
 git_remote_magicbiz_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS)
 
 unit_tests += tests/unit/test_cli tests/unit/test_cli_replicas
-tests_unit_test_cli_SOURCES = tests/unit/test_cli.c src/cli/scrub.c
+tests_unit_test_cli_SOURCES = tests/unit/test_cli.c src/cli/scrub.c src/cli/show.c
 tests_unit_test_cli_replicas_SOURCES = tests/unit/test_cli_replicas.c src/cli/handover.c src/cli/verify.c
 fuzz_targets += tests/fuzz/fuzz_cli_pin tests/fuzz/fuzz_scrub
 tests_fuzz_fuzz_cli_pin_SOURCES = tests/fuzz/fuzz_cli_pin.c

@@ -350,3 +350,34 @@ int cli_open_org(struct cli *c, struct cli_org **out, struct mb_error *error)
                                    &(*out)->newest, error);
     return rc == 0 ? follow_onions(*out, error) : rc;
 }
+
+int cli_list(struct cli_org *o, const char *prefix, json_t **items, struct mb_error *error)
+{
+    struct mb_buf after = {0};
+    bool more = true;
+    int rc = 0;
+    *items = json_array();
+    mb_buf_add_text(&after, prefix);
+    while (rc == 0 && more) {
+        struct mb_buf path = {0};
+        json_t *answer = NULL;
+        mb_buf_add_text(&path, "/v1/state?limit=1000&prefix=");
+        cli_escape(&path, prefix);
+        mb_buf_add_text(&path, "&after=");
+        cli_escape(&path, mb_buf_text(&after));
+        rc = cli_get(o, mb_buf_text(&path), &answer, error);
+        json_t *got = json_object_get(answer, "items");
+        json_t *last = json_array_get(got, json_array_size(got) - 1);
+        more = last != NULL && json_is_true(json_object_get(answer, "more"));
+        if (rc == 0)
+            json_array_extend(*items, got);
+        if (last != NULL) {
+            mb_buf_reset(&after);
+            mb_buf_add_text(&after, mb_json_get_text(last, "key", ""));
+        }
+        json_decref(answer);
+        mb_buf_clear(&path);
+    }
+    mb_buf_clear(&after);
+    return rc;
+}

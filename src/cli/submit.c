@@ -90,3 +90,23 @@ int cli_submit(struct cli_org *o, const struct cli_identity *id, const char *typ
     *result = answer;
     return rc;
 }
+
+int cli_act(struct cli *c, const char *type, json_t *body_take, struct mb_error *error)
+{
+    struct cli_identity id = {0};
+    struct cli_org *o;
+    json_t *result = NULL;
+    int rc = cli_identity(c, &id, error);
+    if (rc == 0)
+        rc = cli_open_org(c, &o, error);
+    if (rc == 0)
+        rc = cli_submit(o, &id, type, body_take, &result, error);
+    if (rc == 0 && c->json)
+        cli_print_json(json_incref(result));
+    else if (rc == 0)
+        cli_print_result(result);
+    json_decref(body_take);
+    json_decref(result);
+    cli_identity_clear(&id);
+    return rc;
+}

@@ -54,10 +54,10 @@ static int post(struct mb_tx *tx, const struct mb_context *ctx, const json_t *bo
     return 0;
 }
 
-static void create_asset(struct mb_tx *tx, const char *asset, int transferable)
+static void create_asset(struct mb_tx *tx, const char *asset, int transferable, int delegable)
 {
     char *key = mb_asprintf("books/asset/%s", asset);
-    json_t *value = json_pack("{s:i}", "transferable", transferable);
+    json_t *value = json_pack("{s:i, s:i}", "delegable", delegable, "transferable", transferable);
     mb_tx_put(tx, key, value);
     json_decref(value);
     free(key);
@@ -70,7 +70,8 @@ static int asset_create(struct mb_tx *tx, const struct mb_context *ctx, const js
     (void)result;
     (void)error;
     create_asset(tx, mb_json_get_text(body, "asset", ""),
-                 mb_json_get_flag(body, "transferable", false));
+                 mb_json_get_flag(body, "transferable", false),
+                 mb_json_get_flag(body, "delegable", false));
     return 0;
 }
 
@@ -83,7 +84,7 @@ static int books_genesis(struct mb_tx *tx, const struct mb_context *ctx, const j
     (void)ctx;
     (void)genesis;
     (void)error;
-    create_asset(tx, "member", 0);
+    create_asset(tx, "member", 0, 1);
     json_array_foreach(json_object_get(founders, "keys"), i, one)
     {
         struct mb_public_key key;
@@ -123,8 +124,10 @@ static int64_t weight(struct mb_tx *tx, const struct mb_context *ctx, const char
 
 static const struct mb_json_field post_fields[] = {
     {"entries", MB_JSON_ARRAY, false, 1, 100}, {"memo", MB_JSON_STRING, true, 0, 0}, {0}};
-static const struct mb_json_field asset_fields[] = {
-    {"asset", MB_JSON_STRING, false, 0, 0}, {"transferable", MB_JSON_INT, true, 0, 1}, {0}};
+static const struct mb_json_field asset_fields[] = {{"asset", MB_JSON_STRING, false, 0, 0},
+                                                    {"delegable", MB_JSON_INT, true, 0, 1},
+                                                    {"transferable", MB_JSON_INT, true, 0, 1},
+                                                    {0}};
 static const struct mb_verb verbs[] = {
     {.name = "books.post", .access = MB_ANYONE, .body = post_fields, .apply = post},
     {.name = "books.asset.create", .access = MB_ORG, .body = asset_fields, .apply = asset_create},

@@ -12,6 +12,7 @@
 #include "base/encode.h"
 #include "cli/cli.h"
 #include "cli/scrub.h"
+#include "cli/show.h"
 
 #define HASH "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 #define ONE  "1111111111111111111111111111111111111111"
@@ -165,12 +166,85 @@ static void objects_are_scrubbed(void **state)
     }
 }
 
+/* --- Figures and calendars --- */
+
+static void bars_show_part_and_mark(void **state)
+{
+    static const struct {
+        int width;
+        int64_t part, total, mark;
+        const char *bar;
+    } cases[] = {
+        {12, 0, 0, 0, "[----------]"},   {12, 5, 10, 0, "[#####-----]"},
+        {12, 1, 3, 0, "[###-------]"},   {12, 12, 40, 40, "[###------|]"},
+        {12, 2, 20, 2, "[#|--------]"},  {12, 20, 10, 0, "[##########]"},
+        {12, -1, 10, 0, "[----------]"}, {12, INT64_MAX - 1, INT64_MAX, 0, "[#########-]"},
+        {12, 3, 10, 11, "[###-------]"}, {0, 1, 1, 0, "[##]"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mb_buf out = {0};
+        show_bar(&out, cases[i].width, cases[i].part, cases[i].total, cases[i].mark);
+        assert_string_equal(mb_buf_text(&out), cases[i].bar);
+        mb_buf_clear(&out);
+    }
+    assert_int_equal(show_bar_width(20, 30), 10);
+    assert_int_equal(show_bar_width(80, 30), 50);
+    assert_int_equal(show_bar_width(300, 30), 60);
+}
+
+static void time_left_is_told_in_two_units(void **state)
+{
+    static const struct {
+        int64_t seconds;
+        const char *text;
+    } cases[] = {{-5, "now"},         {0, "now"},
+                 {1, "1 s"},          {60, "1 min"},
+                 {61, "1 min 1 s"},   {3600, "1 h"},
+                 {3661, "1 h 1 min"}, {86400 * 3 + 4 * 3600 + 59, "3 d 4 h"},
+                 {86400 + 59, "1 d"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct mb_buf out = {0};
+        show_left(&out, cases[i].seconds);
+        assert_string_equal(mb_buf_text(&out), cases[i].text);
+        mb_buf_clear(&out);
+    }
+}
+
+/* Lines of at most 75 bytes, nothing of a text that could begin a line of its own, UTC. */
+static void calendars_fold_and_escape(void **state)
+{
+    struct mb_buf out = {0};
+    (void)state;
+    show_ics_begin(&out);
+    show_ics_event(&out, "1-voting@x", 1795226400, 1795226461,
+                   "a,b;c\\d\nEND:VEVENT\r\x01 \xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+                   "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4"
+                   "\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4\xc3\xa4");
+    show_ics_end(&out);
+    const char *text = mb_buf_text(&out);
+    assert_non_null(strstr(text, "\r\nDTSTAMP:20261121T020000Z\r\nDTSTART:20261121T020101Z\r\n"));
+    assert_non_null(strstr(text, "\r\nSUMMARY:a\\,b\\;c\\\\d\\nEND:VEVENT \xc3\xa4"));
+    for (const char *line = text; *line != 0;) {
+        const char *end = strstr(line, "\r\n");
+        assert_non_null(end);
+        assert_in_range(end - line, 1, 75);
+        assert_true(mb_utf8_valid(line, (size_t)(end - line)));
+        line = end + 2;
+    }
+    mb_buf_clear(&out);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pins_go_round),
         cmocka_unit_test(pins_are_refused),
         cmocka_unit_test(objects_are_scrubbed),
+        cmocka_unit_test(bars_show_part_and_mark),
+        cmocka_unit_test(time_left_is_told_in_two_units),
+        cmocka_unit_test(calendars_fold_and_escape),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

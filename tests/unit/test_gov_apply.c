@@ -454,6 +454,28 @@ static void test_delegation(void **state)
     gov_stop(t);
 }
 
+/* Weight is what one holds of an asset; whether it can be delegated is the asset's to say. */
+static void test_weight_of_an_asset(void **state)
+{
+    for (int delegable = 0; delegable < 2; delegable++) {
+        struct gov_test *t = gov_start(10, "{}");
+        gov_do(t, 0, "", "books.asset.create", "{\"asset\":\"share\",\"delegable\":%d}", delegable);
+        issue(t, "share", 1, 70);
+        issue(t, "share", 2, 30);
+        set_procedure(t, "{\"name\":\"shares\",\"weight\":\"asset:share\"," QUICK "}");
+        delegate(t, 2, 1, "shares", t->now + 5000);
+        gov_do(t, 0, "", "gov.propose", "{\"procedure\":\"shares\",\"title\":\"T\"}");
+        gov_pass(t, 0);
+        gov_is(t, P1, "eligible", "100");
+        gov_is(t, P1, "electors", "2");
+        gov_do(t, 3, "gov.elector", "gov.vote", "{\"choice\":\"yes\",\"proposal\":\"1\"}");
+        gov_votes(t, 1, 1, "1", "yes");
+        gov_is(t, "gov/tally/1", "counts.0", delegable ? "100" : "70");
+        gov_stop(t);
+    }
+    (void)state;
+}
+
 static void test_veto_and_audit(void **state)
 {
     struct gov_test *t = gov_start(10, "{}");
@@ -590,6 +612,7 @@ int main(void)
         cmocka_unit_test(test_schulze_against_the_paper),
         cmocka_unit_test(test_an_election_runs_the_winners_commands),
         cmocka_unit_test(test_delegation),
+        cmocka_unit_test(test_weight_of_an_asset),
         cmocka_unit_test(test_veto_and_audit),
         cmocka_unit_test(test_many_electors_are_frozen_over_blocks),
         cmocka_unit_test(test_founders_are_the_members_without_books),
