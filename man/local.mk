@@ -1,5 +1,5 @@
 dist_man_MANS += man/git-remote-magicbiz.1 man/magicbiz.1 man/magicbiz.conf.5 man/magicbizd.8 man/magicbiz-protocol.7 \
-	man/magicbiz-gov.7 man/magicbiz-rulebook.7 man/magicbiz-rules.7 man/magicbiz-vcs.7
+	man/magicbiz-books.7 man/magicbiz-gov.7 man/magicbiz-rulebook.7 man/magicbiz-rules.7 man/magicbiz-vcs.7
 EXTRA_DIST += man/magicbiz.1.in man/magicbiz.conf.5.in
 CLEANFILES += man/magicbiz.1 man/magicbiz.conf.5
 
