@@ -67,6 +67,7 @@ soak: all tests/integration/chaos-client tests/integration/chaos-proxy
 daemon_benchmarks = tests/bench/bench_commands tests/bench/bench_memory tests/bench/bench_pushes tests/bench/bench_restart \
 	tests/bench/bench_replicas tests/bench/bench_links
 tests_bench_bench_links_SOURCES = tests/bench/bench_links.c tests/bench/daemon.c tests/bench/daemon.h \
+	tests/bench/load.c tests/bench/load.h \
 	tests/bench/replicas.c tests/bench/replicas.h
 tests_bench_bench_commands_SOURCES = tests/bench/bench_commands.c tests/bench/daemon.c tests/bench/daemon.h \
 	tests/bench/load.c tests/bench/load.h

@@ -809,7 +809,12 @@ void consensus_receive(struct consensus *c, uint32_t from, struct mb_bytes frame
     find_keys(c, k);
     c->checking++;
     c->checking_bytes += copy.len;
-    mb_work(c->node->loop, check_work, check_done, k);
+    if (c->checking == 1 && copy.len <= ALONE_BYTES) { /* two thread switches cost more */
+        check_work(k);
+        check_done(k);
+    } else {
+        mb_work(c->node->loop, check_work, check_done, k);
+    }
 }
 
 void consensus_report(struct consensus *c, struct mb_report *r)

@@ -6,7 +6,8 @@
  * Commits: three replicas and five, with the settings as they are by default, at round trips of
  * 0.3, 0.6 and 2 s, all streams dying every 20 s, for MB_LINKS_SECONDS (60) each; one client at the
  * leader and one at a follower, each with one command outstanding. Their median in round trips, the
- * errors they saw, and how often anybody stood for election.
+ * errors they saw, and how often anybody stood for election. Then 512 outstanding at the leader,
+ * beside 512 a round trip.
  *
  * Failovers: MB_LINKS_FAILOVERS (10) times the leader of three is killed, every other time soon
  * after streams were slow; how long until the next command is acknowledged, in election timeouts as
@@ -27,6 +28,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "load.h"
 #include "replicas.h"
 
 #define BREAK_S    20.0
@@ -34,6 +36,7 @@
 #define AWAIT_S    120.0
 #define SLOW_S     4
 #define SETTLE_S   3
+#define MANY       512
 
 struct world {
     struct replicas replicas;
@@ -209,6 +212,27 @@ static void commits(struct world *w, unsigned trip_ms, double duration)
     figure("", replicas_leader(r) == leader, "links_%zu_%ums_same_leader", r->count, trip_ms);
 }
 
+static int connect_to(const void *daemon)
+{
+    return daemon_connect(daemon);
+}
+
+static void many(struct world *w, unsigned trip_ms)
+{
+    struct replicas *r = &w->replicas;
+    static struct mb_buf requests[4 * MANY];
+    static double latency[4 * MANY];
+    int leader = replicas_await(r, AWAIT_S);
+    must(leader >= 0, "agreeing on a leader");
+    for (size_t i = 0; i < 4 * MANY; i++)
+        make(&r->of[0], &requests[i]);
+    struct load load = {.connect = connect_to, .arg = &r->of[leader], .fine = "\"ok\":true"};
+    double rate = 4 * MANY / load_run(&load, MANY, requests, 4 * MANY, latency);
+    figure("/s", rate, "links_%zu_%ums_%d_outstanding", r->count, trip_ms, MANY);
+    figure("ratio", rate * trip_ms / 1e3 / MANY, "links_%zu_%ums_of_%d_a_round_trip", r->count,
+           trip_ms, MANY);
+}
+
 /* --- Failovers. --- */
 
 static void failover(struct world *w, unsigned number)
@@ -268,8 +292,10 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     for (size_t i = 0; i < sizeof counts / sizeof *counts && duration > 0; i++) {
         world_start(&w, below, counts[i], "");
-        for (size_t k = 0; k < sizeof trips / sizeof *trips; k++)
+        for (size_t k = 0; k < sizeof trips / sizeof *trips; k++) {
             commits(&w, trips[k], duration);
+            many(&w, trips[k]);
+        }
         world_close(&w);
     }
     if (failovers > 0) {
