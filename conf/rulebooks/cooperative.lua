@@ -3,21 +3,23 @@
 --
 -- Parameters (mb.params), each with what it is unless set:
 --   currency             "coin"           the asset in which is paid
---   treasury             "org/treasury"   the account that pays, and is paid
---   contribution         0                what each member pays in, in the asset's smallest unit
+--   treasury             "org/treasury"   the organisation's account that pays, and is paid
+--   contribution         0                what each member owes at a time, in the smallest unit
 --   contribution_epochs  1                how many epochs lie between two contributions
 --   salary_epochs        1                how many epochs lie between two salaries
 --
+-- Nobody but its owner takes from a member's account. So a contribution that falls due is issued to
+-- each member in the asset "dues", which says what is owed; when a member pays into the treasury, as
+-- much of it is burnt.
 -- A salary is a role: whoever holds N of the asset "salary" is paid N of the currency. A proposal
--- issues it and takes it back; create it with "transferable": 0.
--- A member who cannot pay a contribution in full pays nothing at that time; where the asset
--- "arrears" exists, what is owed is issued to the member in it, and a proposal burns it.
--- A treasury that cannot pay all salaries in full pays each the same share of it, rounded down.
--- One epoch has room for 800 contributions and salaries together; with more, none is made, and the
--- ledger shows why.
--- Before anything is paid, assets and treasury must be there: proposals make them.
+-- issues it and takes it back. A treasury that cannot pay all salaries in full pays each the same
+-- share of it, rounded down.
+-- Proposals make what this needs: the currency, the treasury, and "dues" and "salary", which are not
+-- transferable. Where an asset is missing, its part rests.
+-- One epoch has room for 1,000 members and 100 salaries, or 900 and 500; where there are too many,
+-- nothing is issued or paid in it, and the ledger shows why.
 
-local ENTRIES = 100 -- of one posting
+local MOVES = 200 -- of one posting
 
 local function param(name, default)
   local value = mb.params[name]
@@ -55,16 +57,25 @@ local function shares(salaries, available)
   return paid
 end
 
--- Postings of at most ENTRIES moves each: {{from, to, asset, amount} ...}.
+-- Postings of at most MOVES each: {{from, to, asset, amount} ...}. An account stands once for an asset.
 local function postings(moves, memo)
   local commands = {}
-  for first = 1, #moves, ENTRIES // 2 do
-    local entries = {}
-    for i = first, #moves do
-      if i >= first + ENTRIES // 2 then break end
+  for first = 1, #moves, MOVES do
+    local entries, place = {}, {}
+    local function add(account, asset, amount)
+      local name = asset .. " " .. account
+      if not place[name] then
+        table.insert(entries, {account = account, asset = asset, amount = 0})
+        place[name] = #entries
+      end
+      local e = entries[place[name]]
+      e.amount = e.amount + amount
+    end
+    for i = first, first + MOVES - 1 do
       local m = moves[i]
-      table.insert(entries, {account = m.from, asset = m.asset, amount = -m.amount})
-      table.insert(entries, {account = m.to, asset = m.asset, amount = m.amount})
+      if not m then break end
+      add(m.from, m.asset, -m.amount)
+      add(m.to, m.asset, m.amount)
     end
     table.insert(commands, {type = "books.post", body = {entries = entries, memo = memo}})
   end
@@ -72,26 +83,18 @@ local function postings(moves, memo)
 end
 
 local function contributions()
-  local amount, currency = param("contribution", 0), param("currency", "coin")
-  local treasury, moves = param("treasury", "org/treasury"), {}
-  if amount <= 0 then return moves end
-  local owed = mb.get("books/asset/arrears") ~= nil
+  local amount, moves = param("contribution", 0), {}
+  if amount <= 0 or not mb.get("books/asset/dues") then return moves end
   for _, member in ipairs(holders("member")) do
-    if balance(currency, member.account) >= amount then
-      table.insert(moves, {from = member.account, to = treasury, asset = currency, amount = amount})
-    elseif owed then
-      table.insert(moves, {from = "issue/arrears", to = member.account, asset = "arrears",
-        amount = amount})
-    end
+    table.insert(moves, {from = "issue/dues", to = member.account, asset = "dues", amount = amount})
   end
   return moves
 end
 
--- income: what the contributions of the same epoch bring.
-local function salaries(income)
+local function salaries()
   local currency, treasury = param("currency", "coin"), param("treasury", "org/treasury")
   local paid, moves = holders("salary"), {}
-  local amounts = shares(paid, balance(currency, treasury) + income)
+  local amounts = shares(paid, balance(currency, treasury))
   for i, s in ipairs(paid) do
     if amounts[i] > 0 then
       table.insert(moves, {from = treasury, to = s.account, asset = currency, amount = amounts[i]})
@@ -105,18 +108,35 @@ local function append(to, from)
 end
 
 function on_epoch(n)
-  local commands, income = {}, 0
+  local commands = {}
   if n % param("contribution_epochs", 1) == 0 then
-    local moves = contributions()
-    for _, m in ipairs(moves) do
-      if m.asset == param("currency", "coin") then income = income + m.amount end
-    end
-    append(commands, postings(moves, "contribution of epoch " .. n))
+    append(commands, postings(contributions(), "contribution of epoch " .. n))
   end
   if n % param("salary_epochs", 1) == 0 then
-    append(commands, postings(salaries(income), "salaries of epoch " .. n))
+    append(commands, postings(salaries(), "salaries of epoch " .. n))
   end
   return commands
+end
+
+-- What the signer of a posting paid into the treasury from an account of its own.
+local function paid_in(entries, account)
+  local out, in_ = 0, 0
+  for _, e in ipairs(entries) do
+    if e.asset == param("currency", "coin") then
+      if e.account == account and e.amount < 0 then out = out - e.amount end
+      if e.account == param("treasury", "org/treasury") and e.amount > 0 then in_ = in_ + e.amount end
+    end
+  end
+  return out < in_ and out or in_
+end
+
+function on_applied(command, result)
+  if not result.ok or command.type ~= "books.post" then return end
+  local account = "key/" .. command.signer
+  local paid, owed = paid_in(command.body.entries, account), balance("dues", account)
+  local settled = paid < owed and paid or owed
+  if settled <= 0 then return end
+  return postings({{from = account, to = "issue/dues", asset = "dues", amount = settled}}, "paid")
 end
 
 -- One member, one vote.
@@ -155,11 +175,16 @@ function selftest()
   assert(full[1] == 30 and full[2] == 10, "salaries in full")
   assert(part[1] == 15 and part[2] == 5, "salaries by their share")
   local moves = {}
-  for i = 1, 51 do
-    moves[i] = {from = "a", to = "b", asset = "coin", amount = i}
+  for i = 1, MOVES + 1 do
+    moves[i] = {from = "a", to = "b" .. i, asset = "coin", amount = 2}
   end
   local made = postings(moves, "test")
-  assert(#made == 2 and #made[1].body.entries == 100 and #made[2].body.entries == 2, "postings")
+  assert(#made == 2 and #made[1].body.entries == MOVES + 1 and #made[2].body.entries == 2, "postings")
+  assert(made[1].body.entries[1].amount == -2 * MOVES, "one entry for the account that pays all")
+  local entries = {{account = "key/a", asset = param("currency", "coin"), amount = -9},
+    {account = "key/b", asset = param("currency", "coin"), amount = 2},
+    {account = param("treasury", "org/treasury"), asset = param("currency", "coin"), amount = 7}}
+  assert(paid_in(entries, "key/a") == 7 and paid_in(entries, "key/b") == 0, "dues paid")
   local spends = {{type = "books.post", body = {entries = {
     {account = param("treasury", "org/treasury"), asset = "coin", amount = -1}}}}}
   assert(not authorize({type = "gov.propose", body = {procedure = "routine", commands = spends}}),

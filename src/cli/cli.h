@@ -193,7 +193,7 @@ int cli_verify_module(struct cli_org *o, const char *module, uint64_t slot,
 
 /* --- Replaying the ledger (replay.c) --- */
 
-/* The modules that genesis names: their deterministic halves are needed to replay. */
+/* The modules that genesis names, and those in use: their deterministic halves are needed to replay. */
 int cli_load_modules(const struct cli_org *o, struct mb_modules *modules, struct mb_error *error);
 /* Who looks on: before and after each line of GET /v1/blocks is applied. */
 struct cli_onlooker {

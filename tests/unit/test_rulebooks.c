@@ -29,7 +29,6 @@ static int post(struct mb_tx *tx, const struct mb_context *ctx, const json_t *bo
     char key[MB_STATE_KEY_MAX + 1];
     int64_t total = 0;
     size_t i;
-    (void)ctx;
     (void)result;
     json_array_foreach(json_object_get(body, "entries"), i, entry)
     {
@@ -40,6 +39,15 @@ static int post(struct mb_tx *tx, const struct mb_context *ctx, const json_t *bo
         int64_t sum = json_integer_value(old) + amount;
         json_t *new = json_integer(sum);
         total += amount;
+        for (size_t k = 0; k < i; k++) {
+            const json_t *other = json_array_get(json_object_get(body, "entries"), k);
+            if (strcmp(mb_json_get_text(other, "account", ""), account) == 0 &&
+                json_equal(json_object_get(other, "asset"), json_object_get(entry, "asset")))
+                return mb_refuse(error, "books.twice", "s", account);
+        }
+        if (amount < 0 && ctx->as_org && strncmp(account, "key/", 4) == 0 &&
+            strcmp(mb_json_get_text(entry, "asset", ""), "coin") == 0)
+            return mb_refuse(error, "books.controller", "s", account);
         if (sum < 0 && strncmp(account, "issue/", 6) != 0)
             return mb_refuse(error, "books.balance", "s", account);
         if (sum == 0)
@@ -161,64 +169,89 @@ static void expect(struct fixture *f, const char *what, const char *account, int
 
 /* --- cooperative --- */
 
+static char *pay_body(const char *from, int amount)
+{
+    return mb_asprintf("{\"entries\":[{\"account\":\"%s\",\"amount\":-%d,\"asset\":\"coin\"},"
+                       "{\"account\":\"org/treasury\",\"amount\":%d,\"asset\":\"coin\"}]}",
+                       from, amount, amount);
+}
+
 static void cooperative_pays_and_is_paid(void **state)
 {
     struct fixture *f = start("cooperative.lua", json_pack("{s:i, s:i}", "rules.contribution", 10,
                                                            "rules.salary_epochs", 2));
+    char *who = org_fingerprint(&f->o.founders[0]), *ann = mb_asprintf("key/%s", who);
     (void)state;
-    issue(f, "member", "key/ann", 1);
+    issue(f, "member", ann, 1);
     issue(f, "member", "key/bob", 1);
-    issue(f, "member", "key/cid", 1);
-    issue(f, "coin", "key/ann", 25);
-    issue(f, "coin", "key/bob", 9);
+    issue(f, "coin", ann, 100);
     issue(f, "coin", "org/treasury", 50);
     issue(f, "coin", "key/rich", 1000); /* no member */
     issue(f, "salary", "key/bob", 40);
     issue(f, "salary", "key/dan", 20);
-    next_epoch(f); /* 1: contributions */
-    expect(f, "coin", "key/ann", 15);
-    expect(f, "coin", "key/bob", 9);
-    expect(f, "coin", "org/treasury", 60);
-    expect(f, "coin", "key/rich", 1000);
-    expect(f, "arrears", "key/bob", 0);
-    run(f, "books.asset.create", "{\"asset\":\"arrears\"}", "\"ok\":true");
-    next_epoch(f); /* 2: contributions, then salaries in full */
-    expect(f, "coin", "key/ann", 5);
-    expect(f, "arrears", "key/bob", 10);
-    expect(f, "arrears", "key/cid", 10);
-    expect(f, "coin", "key/bob", 49);
-    expect(f, "coin", "key/dan", 20);
-    expect(f, "coin", "org/treasury", 10);
+    next_epoch(f); /* 1: without the asset dues nothing is owed */
+    expect(f, "dues", "key/bob", 0);
+    run(f, "books.asset.create", "{\"asset\":\"dues\"}", "\"ok\":true");
+    next_epoch(f); /* 2: contributions are due; salaries, of which the treasury has 50 of 60 */
+    expect(f, "dues", ann, 10);
+    expect(f, "dues", "key/bob", 10);
+    expect(f, "dues", "key/rich", 0);
+    expect(f, "coin", "key/bob", 33);
+    expect(f, "coin", "key/dan", 16);
+    expect(f, "coin", "org/treasury", 1);
     next_epoch(f); /* 3 */
-    expect(f, "coin", "key/bob", 39);
-    expect(f, "coin", "org/treasury", 20);
-    next_epoch(f); /* 4: bob pays 10, and 30 of 60 are there for salaries */
-    expect(f, "coin", "key/bob", 29 + 20);
-    expect(f, "coin", "key/dan", 30);
-    expect(f, "coin", "org/treasury", 0);
+    expect(f, "dues", ann, 20);
+    char *some = pay_body(ann, 15), *more = pay_body(ann, 80);
+    run(f, "books.post", some, "\"ok\":true");
+    expect(f, "dues", ann, 5);
+    run(f, "books.post", more, "\"ok\":true");
+    expect(f, "dues", ann, 0);
+    expect(f, "dues", "key/bob", 20);
+    expect(f, "coin", "org/treasury", 96);
+    next_epoch(f); /* 4: salaries in full */
+    expect(f, "coin", "key/bob", 73);
+    expect(f, "coin", "key/dan", 36);
+    expect(f, "coin", "org/treasury", 36);
+    free(some);
+    free(more);
+    free(ann);
+    free(who);
     stop(f);
 }
 
 static void cooperative_at_its_limits(void **state)
 {
-    struct fixture *f = start("cooperative.lua", json_pack("{s:i}", "rules.contribution", 1));
-    char name[32];
+    static const int rows[][2] = {{1000, 100}, {900, 500}};
+    char name[64];
     (void)state;
-    for (int i = 0; i < 801; i++) {
-        mb_snprintf(name, sizeof name, "key/m%03d", i);
-        if (i == 800) {
-            next_epoch(f);
-            expect(f, "coin", "org/treasury", 800);
+    for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
+        struct fixture *f = start("cooperative.lua", json_pack("{s:i}", "rules.contribution", 1));
+        run(f, "books.asset.create", "{\"asset\":\"dues\"}", "\"ok\":true");
+        issue(f, "coin", "org/treasury", 5000);
+        for (int i = 0; i < rows[row][0]; i++) {
+            (void)mb_snprintf(name, sizeof name, "key/SHA256:0123456789abcdefghijklmnopqrstu%04d",
+                              i);
+            issue(f, "member", name, 1);
+            if (i < rows[row][1])
+                issue(f, "salary", name, 2);
         }
+        next_epoch(f);
+        expect(f, "dues", name, 1);
+        expect(f, "coin", "org/treasury", 5000 - 2 * rows[row][1]);
+        stop(f);
+    }
+    struct fixture *f = start("cooperative.lua", json_pack("{s:i}", "rules.contribution", 1));
+    run(f, "books.asset.create", "{\"asset\":\"dues\"}", "\"ok\":true");
+    for (int i = 0; i < 3201; i++) {
+        mb_snprintf(name, sizeof name, "key/m%04d", i);
         issue(f, "member", name, 1);
-        issue(f, "coin", name, 5);
     }
     f->time += 3600;
     struct mb_outcome *o = org_block(&f->o, f->time, NULL, 0);
     assert_int_equal(o->block.result_count, 1);
-    assert_non_null(strstr(mb_buf_text(&o->block.results[0]), "rules.value"));
+    assert_non_null(strstr(mb_buf_text(&o->block.results[0]), "rules.on_epoch"));
     mb_outcome_free(o);
-    expect(f, "coin", "org/treasury", 800);
+    expect(f, "dues", name, 0);
     stop(f);
 }
 
