@@ -15,7 +15,7 @@ for p in routine treasury constitution; do
 done
 exits 'a parameter of gov that nothing reads is refused' 1 'gov\.routine\.votes_s' \
     found "$work/typo" --module gov --param gov.routine.votes_s=1
-t 'found' found "$data" --founder "$ids/b.pub" --founder "$ids/c.pub" --module vcs --module gov "${params[@]}"
+t 'found' found "$data" --founder "$ids/b.pub" --founder "$ids/c.pub" --module vcs --module books --module gov "${params[@]}"
 t 'starts' start_daemon node "$data"
 MAGICBIZ_SOCKET=$data/run/public.sock
 export MAGICBIZ_SOCKET
@@ -82,6 +82,15 @@ t 'd applies' mb member apply --id d --text 'I bake'
 exits 'and is listed' 0 'applied +SHA256:.* I bake' mb member list
 exits 'a proposal to admit' 0 '"proposal":"5"' mb member admit "$(fingerprint "$ids/d.pub")"
 exits 'not a fingerprint' 2 'is no fingerprint' mb member admit d
+
+t 'its vote opens' wait_until 15 in_state 5 voting
+t 'yes' mb proposal vote 5 yes --id b
+t 'admitted by nobody in particular' wait_until 20 in_state 5 executed
+is 'four members, and no application' "$(mb member list --json | jq -c '[(.members | length), (.applications | length)]')" '[4,0]'
+t 'd proposes' mb proposal create routine 'A cake' --id d
+t 'resigns' mb member resign --id d
+is 'at once' "$(mb member list --json | jq '.members | length')" 3
+exits 'and is no member any more' 1 'command\.access' mb proposal create routine 'Another cake' --id d
 
 section 'the ledger'
 settle() { [ "$(get /v1/org | jq '.slot == .checkpoint.slot')" = true ]; }
