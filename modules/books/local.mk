@@ -14,3 +14,6 @@ modules_books_libbooks_la_SOURCES = \
 
 unit_tests += tests/unit/test_books_apply
 tests_unit_test_books_apply_LDADD = modules/books/libbooks.la $(LDADD)
+bench_programs += tests/bench/bench_books
+tests_bench_bench_books_LDADD = modules/books/libbooks.la $(LDADD)
+integration_tests += tests/integration/books.sh

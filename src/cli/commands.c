@@ -4,6 +4,8 @@
 
 extern const struct cli_command cmd_id_new, cmd_id_list, cmd_id_show, cmd_id_export;
 extern const struct cli_command cmd_org_join, cmd_org_list, cmd_org_show, cmd_org_leave;
+extern const struct cli_command cmd_books_assets, cmd_books_accounts, cmd_books_balance;
+extern const struct cli_command cmd_books_post, cmd_books_pay, cmd_books_export;
 extern const struct cli_command cmd_status, cmd_send, cmd_get, cmd_list, cmd_log, cmd_audit;
 extern const struct cli_command cmd_repo_create, cmd_repo_set, cmd_repo_list, cmd_repo_show;
 extern const struct cli_command cmd_replica_list, cmd_replica_remove;
@@ -63,6 +65,12 @@ const struct cli_command *const cli_commands[] = {
     &cmd_member_list,
     &cmd_member_admit,
     &cmd_member_resign,
+    &cmd_books_assets,
+    &cmd_books_accounts,
+    &cmd_books_balance,
+    &cmd_books_pay,
+    &cmd_books_post,
+    &cmd_books_export,
     &cmd_completion,
     &cmd_manual,
     NULL,

@@ -1,6 +1,8 @@
 bin_PROGRAMS += magicbiz
 magicbiz_SOURCES = \
 	src/cli/cli.h \
+	src/cli/amount.c src/cli/amount.h \
+	src/cli/cmd_books.c \
 	src/cli/cmd_completion.c \
 	src/cli/cmd_id.c \
 	src/cli/cmd_inbox.c \
@@ -44,10 +46,11 @@ git_remote_magicbiz_SOURCES = \
 	src/cli/verify.c
 git_remote_magicbiz_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS)
 
-unit_tests += tests/unit/test_cli tests/unit/test_cli_replicas
+unit_tests += tests/unit/test_cli tests/unit/test_amount tests/unit/test_cli_replicas
 tests_unit_test_cli_SOURCES = tests/unit/test_cli.c src/cli/scrub.c src/cli/show.c
 tests_unit_test_cli_replicas_SOURCES = tests/unit/test_cli_replicas.c src/cli/handover.c src/cli/verify.c
 fuzz_targets += tests/fuzz/fuzz_cli_pin tests/fuzz/fuzz_scrub
 tests_fuzz_fuzz_cli_pin_SOURCES = tests/fuzz/fuzz_cli_pin.c
 tests_fuzz_fuzz_scrub_SOURCES = tests/fuzz/fuzz_scrub.c src/cli/scrub.c
 tests_fuzz_fuzz_scrub_LDADD = modules/vcs/libvcs.la $(LDADD)
+tests_unit_test_amount_SOURCES = tests/unit/test_amount.c src/cli/amount.c
