@@ -33,7 +33,7 @@ check-quick: all
 # folder's local.mk. contrib/check runs each; so does make check-integration.
 print-integration-tests:
 	@echo $(integration_tests)
-check-integration: all $(check_PROGRAMS)
+check-integration: all $(check_PROGRAMS) $(check_LTLIBRARIES)
 	@failed=0; for t in $(integration_tests); do \
 	    srcdir='$(abs_srcdir)' builddir='$(abs_builddir)' $(abs_srcdir)/$$t || failed=1; \
 	done; exit $$failed
@@ -54,7 +54,7 @@ EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/
 CLEANFILES += crash-fuzz_*
 
 check_PROGRAMS += tests/integration/relay tests/integration/chaos-client tests/integration/chaos-proxy
-integration_tests += tests/integration/chaos.sh tests/integration/liar.sh
+integration_tests += tests/integration/chaos.sh tests/integration/liar.sh tests/integration/snapshot.sh
 EXTRA_DIST += tests/integration/faults-build.sh
 # Replicas under fault after fault, for five minutes.
 soak: all tests/integration/chaos-client tests/integration/chaos-proxy
@@ -65,10 +65,12 @@ soak: all tests/integration/chaos-client tests/integration/chaos-proxy
 # Speed and memory: lines "name value unit".
 # Beside the programs that folders name themselves: those that run a real magicbizd.
 daemon_benchmarks = tests/bench/bench_commands tests/bench/bench_memory tests/bench/bench_pushes tests/bench/bench_restart \
-	tests/bench/bench_replicas tests/bench/bench_links
+	tests/bench/bench_replicas tests/bench/bench_links tests/bench/bench_catchup
 tests_bench_bench_links_SOURCES = tests/bench/bench_links.c tests/bench/daemon.c tests/bench/daemon.h \
 	tests/bench/load.c tests/bench/load.h \
 	tests/bench/replicas.c tests/bench/replicas.h
+tests_bench_bench_catchup_SOURCES = tests/bench/bench_catchup.c tests/bench/daemon.c tests/bench/daemon.h \
+	tests/bench/filler.h tests/bench/load.c tests/bench/load.h
 tests_bench_bench_commands_SOURCES = tests/bench/bench_commands.c tests/bench/daemon.c tests/bench/daemon.h \
 	tests/bench/load.c tests/bench/load.h
 tests_bench_bench_replicas_SOURCES = tests/bench/bench_replicas.c tests/bench/daemon.c tests/bench/daemon.h \
@@ -89,7 +91,8 @@ endif
 tests_bench_raft_peer_SOURCES = tests/bench/raft_peer.c tests/bench/daemon.c tests/bench/daemon.h \
 	tests/bench/peer_load.c tests/bench/peer_load.h
 tests_bench_raft_peer_LDADD = $(LDADD) $(RAFT_LIBS)
-EXTRA_LTLIBRARIES = tests/bench/filler.la tests/bench/no_verify.la
+check_LTLIBRARIES = tests/bench/filler.la
+EXTRA_LTLIBRARIES = tests/bench/no_verify.la
 tests_bench_no_verify_la_SOURCES = tests/bench/no_verify.c
 tests_bench_no_verify_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared -rpath /nowhere
 tests_bench_filler_la_SOURCES = tests/bench/filler.c tests/bench/filler.h
@@ -109,7 +112,7 @@ sim_sources = tests/sim/host.c tests/sim/main.c tests/sim/sim.h tests/sim/state.
 sim_libs = modules/vcs/libvcs.la $(LDADD)
 paxos_sources = src/paxos/acceptor.c src/paxos/election.c src/paxos/leader.c src/paxos/learner.c \
 	src/paxos/message.c src/paxos/paxos.c src/paxos/reads.c
-check_LTLIBRARIES = tests/libsim.la
+check_LTLIBRARIES += tests/libsim.la
 tests_libsim_la_SOURCES = $(sim_sources)
 check_PROGRAMS += tests/sim/paxos-sim
 tests_sim_paxos_sim_SOURCES =

@@ -115,6 +115,12 @@ static json_t *stored_result(struct node *n, uint64_t slot, uint32_t index)
 static void reply_result(struct node *n, struct mb_request *r, uint64_t slot, uint32_t index)
 {
     json_t *json = stored_result(n, slot, index);
+    if (json == NULL && slot < mb_archive_first(n->archive)) {
+        api_refuse(n, r, MB_ENOENT, "blocks.since",
+                   "it was carried out before the snapshot that this replica began with: ask "
+                   "another for its result");
+        return;
+    }
     if (json == NULL) {
         api_refuse(n, r, MB_EIO, "archive.corrupt", "the result cannot be read");
         return;

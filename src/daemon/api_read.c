@@ -65,10 +65,11 @@ static void get_org(void *self, struct mb_request *r)
     if (!newest_checkpoint(n, r, &c, &h))
         return;
     json_t *json = json_pack(
-        "{s:s, s:s, s:s, s:I, s:o, s:o, s:o, s:o}", "org", mb_ledger_org(n->ledger), "name",
+        "{s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:o, s:o}", "org", mb_ledger_org(n->ledger), "name",
         mb_ledger_genesis(n->ledger)->name, "genesis", mb_ledger_genesis_text(n->ledger), "slot",
-        (json_int_t)mb_ledger_tip(n->ledger)->header.slot, "checkpoint", mb_checkpoint_to_json(&c),
-        "config", state_json(n, "core/config"), "onion", state_json(n, "org/onion"), "versions",
+        (json_int_t)mb_ledger_tip(n->ledger)->header.slot, "blocks_from",
+        (json_int_t)mb_archive_first(n->archive), "checkpoint", mb_checkpoint_to_json(&c), "config",
+        state_json(n, "core/config"), "onion", state_json(n, "org/onion"), "versions",
         state_json(n, "core/versions"));
     mb_checkpoint_clear(&c);
     mb_reply_json(r, 200, json);
@@ -276,6 +277,9 @@ static void get_consistency(void *self, struct mb_request *r)
     struct mb_history_source source = {.self = b.self, .get = b.ops->history_get};
     if (from > to || to > tip)
         api_refuse(n, r, MB_EINVAL, "query.invalid", "from ≤ to ≤ the newest slot");
+    else if (from > 0 && from < mb_archive_first(n->archive))
+        api_refuse(n, r, MB_ENOENT, "blocks.since",
+                   "this replica began with a snapshot, and has no history before: ask another");
     else if (!header_of(n, from, &header) ||
              (from < to &&
               mb_history_prove_inclusion(&source, from, to, inclusion, &inclusion_count) != 0) ||
@@ -301,6 +305,11 @@ static int handover_json(struct node *n, uint64_t version, json_t **item, struct
     if (config == NULL)
         return 0;
     uint64_t slot = (uint64_t)mb_json_get_int(config, "from", 1) - 1;
+    if (slot <= n->base.slot && mb_base_handover(&n->base, version) != NULL) {
+        *item = json_incref(mb_base_handover(&n->base, version));
+        json_decref(config);
+        return 1;
+    }
     int rc = mb_archive_read(n->archive, MB_ARCHIVE_CHECKPOINT, slot, &record, error);
     if (rc == 1 && (rc = mb_checkpoint_decode(&c, mb_buf_bytes(&record), error)) == 0) {
         *item = json_pack("{s:o, s:O}", "checkpoint", mb_checkpoint_to_json(&c), "config", config);

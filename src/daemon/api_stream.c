@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Answers of any length, streamed as JSON lines: blocks, and whole modules. */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,6 +88,16 @@ static void get_blocks(void *self, struct mb_request *r)
     uint64_t from, limit;
     if (!api_number(n, r, "from", 0, &from) || !api_number(n, r, "limit", BLOCKS_DEFAULT, &limit))
         return;
+    uint64_t first = mb_archive_first(n->archive);
+    if (from < first && (from > 0 || (limit > 1 && first > 1))) {
+        struct mb_error error = {0};
+        mb_fail(&error, MB_ENOENT, "blocks.since",
+                "this replica began with a snapshot, and has the blocks from slot %" PRIu64
+                " on: ask another for those before",
+                first);
+        api_fail(n, r, MB_ENOENT, &error);
+        return;
+    }
     struct blocks *b = mb_calloc(1, sizeof *b);
     *b = (struct blocks){.node = n, .next = from, .left = limit};
     mb_request_set_user(r, b, blocks_gone);

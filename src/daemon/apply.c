@@ -14,6 +14,12 @@ int node_checkpoint(struct node *n, uint64_t at_most, struct mb_checkpoint *out,
 {
     uint64_t slot;
     struct mb_buf record = {0};
+    if (at_most == 0 && n->base.slot > 0) {
+        mb_checkpoint_encode(&n->base.zero, &record);
+        int zero = mb_checkpoint_decode(out, mb_buf_bytes(&record), error);
+        mb_buf_clear(&record);
+        return zero == 0 ? 1 : zero;
+    }
     int rc = mb_archive_checkpoint_before(n->archive, at_most, &slot);
     if (rc == 1)
         rc = mb_archive_read(n->archive, MB_ARCHIVE_CHECKPOINT, slot, &record, error);
@@ -113,6 +119,9 @@ int node_apply_end(struct node *n, struct mb_outcome **out, const struct mb_bloc
         rc = mb_store_mark_checkpoint(n->store, o->applied.slot, error);
     if (rc == 0 && n->uncommitted == COMMIT_BLOCKS)
         rc = node_commit(n, error);
+    /* Now, for effects may be carried out when later blocks have been applied. */
+    if (rc == 0 && o->applied.checkpoint && n->number != 0 && n->snapshots != NULL)
+        snapshots_consider(n->snapshots);
     if (rc != 0)
         node_apply_undo(n, out);
     return rc;

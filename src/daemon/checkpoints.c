@@ -59,6 +59,8 @@ void checkpoints_free(struct checkpoints *c)
 static bool has_majority(struct node *n, uint64_t slot)
 {
     uint64_t newest = 0;
+    if (slot > 0 && slot < n->base.slot)
+        return true; /* or the snapshot that the archive began with would not have been believed */
     return mb_archive_checkpoint_before(n->archive, slot, &newest) == 1 && newest == slot;
 }
 
@@ -156,6 +158,8 @@ static int settle(struct checkpoints *c, uint64_t slot, struct mb_error *error)
                                error);
         mb_buf_clear(&record);
         mb_checkpoint_clear(&checkpoint);
+        if (rc == 0 && n->snapshots != NULL)
+            snapshots_signed(n->snapshots);
         for (size_t i = 0; i < c->own_count;) {
             if (c->own[i].slot != slot) {
                 i++;
@@ -261,7 +265,8 @@ int checkpoints_resume(struct checkpoints *c, struct mb_error *error)
 static void tell_from_archive(struct checkpoints *c, uint32_t to, uint64_t slot)
 {
     struct mb_checkpoint checkpoint = {0};
-    if (!has_majority(c->node, slot) || node_checkpoint(c->node, slot, &checkpoint, NULL) != 1)
+    if (slot < c->node->base.slot || !has_majority(c->node, slot) ||
+        node_checkpoint(c->node, slot, &checkpoint, NULL) != 1)
         return;
     for (size_t i = 0; i < checkpoint.count; i++)
         if (mb_public_key_equal(&checkpoint.signatures[i].key, &c->node->key.public_key))

@@ -6,28 +6,33 @@
  * can show a follower blocks that were not chosen.
  */
 #include "daemon/follow.h"
+#include "daemon/consensus.h"
+#include "daemon/fetch.h"
 
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "host/pin.h"
-#include "http/client.h"
 
 #define IDLE_MS     2000
 #define RETRY_MS    3000
 #define TIMEOUT_MS  30000
+#define MEMBER_MS   10000
+#define STALLED_MS  60000  /* a replica that learns nothing while others are ahead */
 #define ALARM_MS    120000 /* without a checkpoint that holds */
-#define BATCH       256    /* blocks asked for at once */
+#define CHECKERS    2
+#define BATCH       1024 /* blocks asked for at once, at most */
 #define BATCH_BYTES (64u << 20)
-#define ANSWER_MAX  (8u << 20)
 #define LINE_MAX    (8u << 20)
 
 struct pulled {
     struct mb_block block;
     struct mb_checked **checked;
     size_t count;
+    int64_t time, header_time;
 };
 struct pull { /* a worker's, while it is under way */
     struct follow *follow;
@@ -43,6 +48,11 @@ struct pull { /* a worker's, while it is under way */
     struct mb_checkpoint *signed_; /* of these and later slots, by slot */
     size_t signed_count;
     uint64_t checkpoint; /* newest slot that is proven */
+    uint64_t batch;      /* blocks to ask for */
+    uint64_t behind;     /* this many blocks are too many to fetch; 0: never */
+    bool member;         /* the replicas send it blocks: only a snapshot is asked for */
+    bool gone;           /* the blocks that it needs are not there any more */
+    bool ready;          /* a snapshot is */
     int rc;
     struct mb_error error;
 };
@@ -51,7 +61,12 @@ struct follow {
     struct mb_timer *timer;
     struct mb_pin pin; /* the invite, if there is one */
     struct mb_http_client *client;
-    size_t source; /* the next to ask */
+    struct fetch *fetch;
+    uint64_t batch;      /* blocks to ask for at once: fewer where they are large */
+    size_t source;       /* the next to ask */
+    size_t gone;         /* so many, one after another, have not the blocks that are needed */
+    uint64_t stalled_at; /* a replica's tip, and since when */
+    int64_t stalled_ms;
     bool pulling;
     atomic_bool stop;
     int64_t good_ms; /* when a checkpoint held last */
@@ -60,26 +75,6 @@ struct follow {
 };
 
 /* --- The worker's part. --- */
-
-static int get_json(struct pull *p, const char *path, json_t **out)
-{
-    struct mb_buf body = {0};
-    unsigned status = 0;
-    *out = NULL;
-    int rc = mb_http_get(p->client, path, ANSWER_MAX, &status, &body, &p->error);
-    if (rc == 0)
-        rc = mb_json_parse(out, body.data, body.len, &p->error);
-    if (rc == 0 && status != 200) {
-        const json_t *e = json_object_get(*out, "error");
-        rc = mb_fail(&p->error, MB_EREACH, mb_json_get_text(e, "code", "http.status"),
-                     "%.20s is answered with status %u: %.200s", path, status,
-                     mb_json_get_text(e, "message", ""));
-        json_decref(*out);
-        *out = NULL;
-    }
-    mb_buf_clear(&body);
-    return rc;
-}
 
 static const struct mb_membership *config_for(const struct pull *p, uint64_t slot)
 {
@@ -119,7 +114,7 @@ static int walk_page(struct pull *p, bool *more)
     char *path = mb_asprintf("/v1/handovers?from=%" PRIu64, before.version + 1);
     json_t *answer = NULL, *item;
     size_t i;
-    int rc = get_json(p, path, &answer);
+    int rc = fetch_json(p->client, path, &answer, &p->error);
     const json_t *list = json_object_get(answer, "handovers");
     *more = json_array_size(list) > 0;
     json_array_foreach(list, i, item)
@@ -149,7 +144,7 @@ static int prove_checkpoint(struct pull *p, struct mb_header *header)
     struct mb_checkpoint c = {0};
     json_t *json;
     bool more = true;
-    int rc = get_json(p, "/v1/checkpoint", &json);
+    int rc = fetch_json(p->client, "/v1/checkpoint", &json, &p->error);
     if (rc == 0)
         rc = mb_checkpoint_from_json(&c, json, NULL, 0, &p->error);
     if (rc == 0)
@@ -177,7 +172,7 @@ static int prove_header(struct pull *p, uint64_t slot, const struct mb_hash *has
 {
     char *path = mb_asprintf("/v1/consistency?from=%" PRIu64 "&to=%" PRIu64, slot, to->slot);
     json_t *answer = NULL;
-    int rc = get_json(p, path, &answer);
+    int rc = fetch_json(p->client, path, &answer, &p->error);
     if (rc == 0 && !mb_history_holds(answer, slot, hash, to, out))
         rc = mb_fail(&p->error, MB_EPROOF, "checkpoint.fork",
                      "the history does not hold the header of slot %" PRIu64, slot);
@@ -210,7 +205,7 @@ static int on_line(void *arg, struct mb_bytes bytes, struct mb_error *error)
     struct mb_public_key proposer;
     json_t *json;
     p->bytes += bytes.len;
-    if (p->block_count == BATCH || p->bytes > BATCH_BYTES)
+    if (p->block_count == p->batch || p->bytes > BATCH_BYTES)
         return mb_fail(error, MB_ELIMIT, "limit.answer", "more blocks than were asked for");
     int rc = mb_json_parse(&json, bytes.data, bytes.len, error);
     if (rc != 0)
@@ -242,29 +237,79 @@ static int check_headers(struct pull *p, const struct mb_header *last)
 }
 
 /* The value is the one of its header, whole. */
-static int check_value(struct pull *p, struct pulled *b, uint64_t slot, int64_t *time)
+static int check_value(const struct pull *p, struct pulled *b, uint64_t slot,
+                       struct mb_error *error)
 {
     struct mb_public_key keys[MB_REPLICAS_MAX];
     size_t count = mb_membership_keys(config_for(p, slot), keys);
     struct mb_header h;
     struct mb_value v = {0};
-    int rc = mb_header_decode(&h, mb_buf_bytes(&b->block.header), &p->error);
+    int rc = mb_header_decode(&h, mb_buf_bytes(&b->block.header), error);
+    if (rc == 0)
+        rc = mb_value_decode(&v, mb_buf_bytes(&b->block.value), error);
     if (rc != 0)
         return rc;
-    rc = mb_value_decode(&v, mb_buf_bytes(&b->block.value), &p->error);
-    if (rc != 0)
-        return rc;
-    rc = mb_value_verify(&v, &p->org, slot, keys, count, &p->error);
-    *time = v.time > *time ? v.time : *time;
+    rc = mb_value_verify(&v, &p->org, slot, keys, count, error);
     if (rc == 0 && (!mb_hash_equal(&v.commands_root, &h.commands_root) ||
-                    !mb_hash_equal(&v.proposer, &h.proposer) || h.time != *time))
-        rc = mb_fail(&p->error, MB_EPROOF, "blocks.false",
+                    !mb_hash_equal(&v.proposer, &h.proposer)))
+        rc = mb_fail(error, MB_EPROOF, "blocks.false",
                      "slot %" PRIu64 " does not hold what its header says", slot);
     if (rc == 0) {
+        b->time = v.time;
+        b->header_time = h.time;
         b->checked = node_check_all(&v);
         b->count = v.count;
     }
     mb_value_clear(&v);
+    return rc;
+}
+
+/* Each thread has every other block: signatures are most of the work, and there are several
+ * processors. */
+struct part {
+    struct pull *pull;
+    size_t first;
+    int rc;
+    struct mb_error error;
+};
+static void *check_part(void *arg)
+{
+    struct part *part = arg;
+    struct pull *p = part->pull;
+    for (size_t i = part->first; i < p->block_count && part->rc == 0; i += CHECKERS)
+        part->rc = check_value(p, &p->blocks[i], p->tip + 1 + i, &part->error);
+    return NULL;
+}
+
+static int check_values(struct pull *p)
+{
+    struct part parts[CHECKERS] = {{0}};
+    pthread_t threads[CHECKERS];
+    bool started[CHECKERS] = {false};
+    int rc = 0;
+    for (size_t i = 0; i < CHECKERS; i++) {
+        parts[i] = (struct part){.pull = p, .first = i};
+        started[i] =
+            i + 1 < CHECKERS && pthread_create(&threads[i], NULL, check_part, &parts[i]) == 0;
+        if (!started[i])
+            check_part(&parts[i]);
+    }
+    for (size_t i = 0; i < CHECKERS; i++) {
+        if (started[i])
+            pthread_join(threads[i], NULL);
+        if (rc == 0 && parts[i].rc != 0) {
+            rc = parts[i].rc;
+            p->error = parts[i].error;
+        }
+    }
+    int64_t time = p->time;
+    for (size_t i = 0; i < p->block_count && rc == 0; i++) {
+        const struct pulled *b = &p->blocks[i];
+        time = b->time > time ? b->time : time;
+        if (b->header_time != time)
+            rc = mb_fail(&p->error, MB_EPROOF, "blocks.false",
+                         "slot %" PRIu64 " does not have its header's time", p->tip + 1 + i);
+    }
     return rc;
 }
 
@@ -274,8 +319,8 @@ static int pull_blocks(struct pull *p, const struct mb_header *checkpoint)
     uint64_t want = checkpoint->slot - p->tip;
     unsigned status = 0;
     int rc = 0;
-    if (want > BATCH) {
-        want = BATCH;
+    if (want > p->batch) {
+        want = p->batch;
         rc = prove_header(p, p->tip + want, NULL, checkpoint, &last);
     }
     if (rc != 0)
@@ -284,15 +329,52 @@ static int pull_blocks(struct pull *p, const struct mb_header *checkpoint)
     p->blocks = mb_calloc(BATCH, sizeof *p->blocks);
     rc = mb_http_get_lines(p->client, path, LINE_MAX, on_line, p, &status, &p->error);
     free(path);
+    if (status == 410)
+        rc = mb_fail(&p->error, MB_ENOENT, "blocks.since",
+                     "the blocks from slot %" PRIu64 " on are not there any more", p->tip + 1);
     if (rc == 0 && (status != 200 || p->block_count != want))
         rc = mb_fail(&p->error, MB_EREACH, "blocks.cut",
                      "%zu of %" PRIu64 " blocks came (status %u)", p->block_count, want, status);
     if (rc == 0)
         rc = check_headers(p, &last);
-    int64_t time = p->time;
-    for (size_t i = 0; i < p->block_count && rc == 0; i++)
-        rc = check_value(p, &p->blocks[i], p->tip + 1 + i, &time);
+    if (rc == 0)
+        rc = check_values(p);
     return rc;
+}
+
+/* A header below the invite's slot is checked when the blocks come to that. */
+static int agrees(void *arg, const struct mb_header *header, struct mb_error *error)
+{
+    struct pull *p = arg;
+    int rc = p->follow->pin.onions != NULL && header->slot < p->follow->pin.slot
+                 ? 0
+                 : check_invite(p, header);
+    if (rc != 0)
+        *error = p->error;
+    return rc;
+}
+
+/* 1: a snapshot is here; 0: go on by blocks. */
+static int pull_snapshot(struct pull *p, const struct mb_header *newest)
+{
+    struct fetch_check check = {.agrees = agrees, .arg = p};
+    bool far = p->behind > 0 && newest->slot - p->tip >= p->behind;
+    if (p->follow->fetch == NULL || !(far || (p->behind > 0 && p->gone)))
+        return 0;
+    int rc = fetch_run(p->follow->fetch, p->client, p->tip, &check, &p->follow->stop, &p->error);
+    return rc == MB_ENOENT && strcmp(p->error.code, "snapshot.none") == 0 ? 0 : rc;
+}
+
+/* Whether a replica that learns nothing from the others could be helped by this one. */
+static void ask_whether_gone(struct pull *p)
+{
+    char *path = mb_asprintf("/v1/blocks?from=%" PRIu64 "&limit=1", p->tip + 1);
+    struct mb_error error = {0};
+    json_t *json = NULL;
+    p->gone = fetch_json(p->client, path, &json, &error) == MB_ENOENT &&
+              strcmp(error.code, "blocks.since") == 0;
+    json_decref(json);
+    free(path);
 }
 
 static void pull_work(void *arg)
@@ -302,8 +384,14 @@ static void pull_work(void *arg)
     p->rc = prove_checkpoint(p, &header);
     if (p->rc == 0 && header.slot <= p->tip)
         return;
+    if (p->member && p->rc == 0 && header.slot - p->tip < p->behind)
+        ask_whether_gone(p);
     if (p->rc == 0)
-        p->rc = check_invite(p, &header);
+        p->rc = pull_snapshot(p, &header);
+    p->ready = p->rc == 1;
+    if (p->member || p->rc != 0)
+        return;
+    p->rc = check_invite(p, &header);
     if (p->rc == 0)
         p->rc = pull_blocks(p, &header);
     p->checkpoint = p->rc == 0 ? header.slot : 0;
@@ -395,13 +483,24 @@ static void pull_done(void *arg)
         return;
     }
     f->pulls++;
-    if (p->rc != 0) {
+    if (p->ready) {
+        wait = MEMBER_MS;
+        if (fetch_slot(f->fetch) > mb_ledger_tip(n->ledger)->header.slot)
+            node_restart(n);
+    } else if (p->rc != 0) {
+        if (strcmp(p->error.code, "limit.answer") == 0 && f->batch > 4)
+            f->batch /= 4;
+        f->gone = strcmp(p->error.code, "blocks.since") == 0 ? f->gone + 1 : 0;
         f->failures++;
         f->error = p->error;
         mb_log(MB_LOG_WARN, "follow", "failed", "code=%s text=%s", p->error.code, p->error.text);
         next_source(f);
         wait = RETRY_MS;
+    } else if (p->member) {
+        wait = MEMBER_MS;
+        next_source(f);
     } else {
+        f->gone = 0;
         f->good_ms = mb_now_ms();
         f->checkpoint = p->checkpoint > f->checkpoint ? p->checkpoint : f->checkpoint;
         if (apply(p, &error) != 0) {
@@ -410,7 +509,8 @@ static void pull_done(void *arg)
             mb_log(MB_LOG_INFO, "follow", "joins", "slot=%" PRIu64,
                    mb_ledger_tip(n->ledger)->header.slot);
             node_restart(n);
-        } else if (p->block_count == BATCH) {
+        } else if (p->block_count == p->batch) {
+            f->batch = f->batch < BATCH / 2 ? 2 * f->batch : BATCH;
             wait = 0;
         }
     }
@@ -437,6 +537,8 @@ static struct mb_http_client *client_of(struct follow *f)
         options.unix_path = sockets[f->source % socket_count];
     } else if (f->client == NULL && socks != NULL && count + f->pin.onion_count > 0) {
         size_t i = f->source % (count + f->pin.onion_count);
+        if (i < count && members[0].replicas[i].number == (int64_t)n->number) /* not ourselves */
+            i = ++f->source % (count + f->pin.onion_count);
         options.onion = i < count ? members[0].replicas[i].onion : f->pin.onions[i - count];
     }
     if ((options.unix_path != NULL || options.onion != NULL) &&
@@ -446,13 +548,46 @@ static struct mb_http_client *client_of(struct follow *f)
     return f->client;
 }
 
+static size_t source_count(struct node *n, const struct follow *f)
+{
+    struct mb_membership members[2];
+    const char *const *sockets;
+    size_t count = mb_config_words(n->config, "follow", "sockets", &sockets);
+    if (count == 0 && node_configs(n, members, NULL) > 0)
+        count = members[0].count + f->pin.onion_count;
+    return count;
+}
+
+/* A replica gets its blocks from the others: is it too far behind for that, or do they come no
+ * more? */
+static bool needs_snapshot(struct follow *f, uint64_t behind)
+{
+    struct mb_paxos_status s = consensus_status(f->node->consensus);
+    uint64_t newest = 0;
+    for (size_t i = 0; i < s.peer_count; i++)
+        newest = s.peers[i].tip > newest ? s.peers[i].tip : newest;
+    if (f->stalled_at != s.applied || newest <= s.applied + MB_WINDOW) {
+        f->stalled_at = s.applied;
+        f->stalled_ms = mb_now_ms();
+    }
+    return behind > 0 && newest > s.applied &&
+           (newest - s.applied >= behind || mb_now_ms() - f->stalled_ms > STALLED_MS);
+}
+
 static void on_timer(void *arg)
 {
     struct follow *f = arg;
     struct node *n = f->node;
     struct mb_membership members[2];
+    uint64_t behind = (uint64_t)mb_config_int(n->config, "follow", "snapshot_behind");
     if (f->pulling || n->stopping)
         return;
+    if (n->number != 0 && !needs_snapshot(f, behind)) {
+        mb_timer_set(f->timer, MEMBER_MS);
+        return;
+    }
+    if (f->fetch == NULL)
+        f->fetch = fetch_new(n);
     if (client_of(f) == NULL) {
         mb_timer_set(f->timer, RETRY_MS);
         return;
@@ -464,6 +599,10 @@ static void on_timer(void *arg)
                        .org = mb_ledger_genesis(n->ledger)->org,
                        .tip = tip->header.slot,
                        .time = tip->time,
+                       .batch = f->batch,
+                       .behind = behind,
+                       .member = n->number != 0,
+                       .gone = f->gone > 0 && f->gone >= source_count(n, f),
                        .history = tip->history};
     if (node_configs(n, members, NULL) == 0) {
         free(p);
@@ -479,6 +618,7 @@ struct follow *follow_new(struct node *n, struct mb_error *error)
     struct follow *f = mb_calloc(1, sizeof *f);
     const char *invite = mb_config_text(n->config, "follow", "invite");
     f->node = n;
+    f->batch = BATCH;
     f->good_ms = mb_now_ms();
     f->timer = mb_timer_new(n->loop, on_timer, f);
     if (*invite != 0 && mb_pin_parse(&f->pin, invite, error) != 0) {
@@ -504,6 +644,7 @@ void follow_free(struct follow *f)
         return;
     follow_stop(f);
     mb_http_client_free(f->client);
+    fetch_free(f->fetch);
     mb_pin_clear(&f->pin);
     free(f);
 }
@@ -511,6 +652,9 @@ void follow_free(struct follow *f)
 void follow_report(struct follow *f, struct mb_report *r)
 {
     if (f == NULL)
+        return;
+    fetch_report(f->fetch, r);
+    if (f->node->number != 0)
         return;
     r->subsystem = "follow";
     mb_report_counter(r, "pulls_total", "Times that blocks were asked for.", f->pulls);

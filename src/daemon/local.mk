@@ -9,6 +9,7 @@ magicbizd_SOURCES = \
 	src/daemon/beacon.c \
 	src/daemon/checkpoints.c \
 	src/daemon/consensus.c src/daemon/consensus.h \
+	src/daemon/fetch.c src/daemon/fetch.h \
 	src/daemon/follow.c src/daemon/follow.h \
 	src/daemon/found.c src/daemon/found.h \
 	src/daemon/join.c \

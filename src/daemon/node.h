@@ -10,6 +10,7 @@
 #include "config.h"
 #include "host/host.h"
 #include "http/server.h"
+#include "ledger/base.h"
 #include "ledger/membership.h"
 #include "ledger/relay.h"
 #include "ledger/snapshot.h"
@@ -47,7 +48,9 @@ struct node {
     struct checkpoints *checkpoints;
     struct links *links;
     struct snapshots *snapshots;
-    struct follow *follow; /* NULL: a replica */
+    struct mb_base
+        base; /* of an archive that began with a snapshot; slot 0: it began with genesis */
+    struct follow *follow; /* a replica's is idle unless it is far behind */
     struct api *api;
     unsigned uncommitted; /* blocks applied since the store was committed */
     struct mb_http_server *public_http, *operator_http;
@@ -118,6 +121,9 @@ int node_checkpoint(struct node *n, uint64_t at_most, struct mb_checkpoint *out,
                     struct mb_error *error);
 /* One block of the archive; it must be there. */
 int node_read_block(struct node *n, uint64_t slot, struct mb_block *block, struct mb_error *error);
+/* Put the commands of a block into the store's index. */
+int node_index_block(struct mb_store *store, uint64_t slot, const struct mb_block *block,
+                     struct mb_error *error);
 /* Check every command of a value; count entries, owned. */
 struct mb_checked **node_check_all(const struct mb_value *value);
 /* The configuration in force for the next slot, and the one that waits if any: how many. configs
@@ -221,6 +227,7 @@ struct snapshots *snapshots_new(struct node *n);
 void snapshots_free(struct snapshots *s);
 /* After a block that is a checkpoint slot: make one if it is time. */
 void snapshots_consider(struct snapshots *s);
+void snapshots_signed(struct snapshots *s); /* a checkpoint has got its majority */
 /* The newest whole snapshot in the folder: 1, 0 if there is none. */
 int snapshots_load(const char *data, json_t **index, struct mb_error *error);
 char *snapshots_chunk_path(const char *data, const char *hex);

@@ -132,7 +132,8 @@ static const struct mb_option consensus_options[] = {
      .fallback = "250",
      .min = 5,
      .max = 60000,
-     .help = "The leader is heard from at least this far apart; half a round trip if that is more."},
+     .help =
+         "The leader is heard from at least this far apart; half a round trip if that is more."},
     {.name = "round_trip_ms",
      .kind = MB_OPTION_INT,
      .fallback = "1000",
@@ -159,6 +160,16 @@ static const struct mb_option follow_options[] = {
      .fallback = "",
      .help = "Public sockets of replicas on the same machine, asked instead of their onions: for\n"
              "tests."},
+    {.name = "snapshot_behind",
+     .kind = MB_OPTION_INT,
+     .fallback = "200000",
+     .min = 0,
+     .max = 1000000000000,
+     .reload = true,
+     .help = "A daemon that is this many blocks behind catches up by a snapshot, if a replica has\n"
+             "one, and by blocks from there; 0: never. It then has no blocks from before the\n"
+             "snapshot, and sends those who ask for them to others: a replica that is to keep the\n"
+             "whole history sets 0."},
     {.name = NULL},
 };
 

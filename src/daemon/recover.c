@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 
 #include "daemon/consensus.h"
+#include "daemon/fetch.h"
 
 struct recovery {
     struct node *node;
@@ -61,14 +62,21 @@ static int open_archive(struct recovery *r, struct mb_error *error)
                        "cannot show the organisation's history",
                        n->data);
     char *archive = node_path(n, "archive");
+    struct mb_buf base = {0};
     int rc = mb_archive_open(&n->archive, archive, error);
-    if (rc == 0) {
+    if (rc == 0)
+        rc = mb_archive_read(n->archive, MB_ARCHIVE_BASE, mb_archive_first(n->archive), &base,
+                             error);
+    if (rc == 1 && (rc = mb_base_decode(&n->base, mb_buf_bytes(&base), error)) == 0)
+        mb_buf_add_bytes(&r->genesis, mb_buf_bytes(&n->base.genesis));
+    else if (rc == 0) {
         rc = mb_archive_read(n->archive, MB_ARCHIVE_GENESIS, 0, &r->genesis, error);
         rc = rc == 1   ? 0
              : rc == 0 ? mb_fail(error, MB_ECORRUPT, "archive.lost",
                                  "%s holds no genesis: put the archive back from a copy", archive)
                        : rc;
     }
+    mb_buf_clear(&base);
     free(archive);
     return rc;
 }
@@ -125,8 +133,8 @@ static bool store_is_right(struct recovery *r)
     return true;
 }
 
-static int index_archived(struct node *n, uint64_t slot, const struct mb_block *block,
-                          struct mb_error *error)
+int node_index_block(struct mb_store *store, uint64_t slot, const struct mb_block *block,
+                     struct mb_error *error)
 {
     for (size_t i = 0; i < block->result_count; i++) {
         json_t *result;
@@ -135,7 +143,7 @@ static int index_archived(struct node *n, uint64_t slot, const struct mb_block *
         if (rc != 0)
             return rc;
         if (mb_hash_from_hex(&id, mb_json_get_text(result, "id", "")) == 0)
-            rc = mb_store_command_add(n->store, &id, slot, (uint32_t)i);
+            rc = mb_store_command_add(store, &id, slot, (uint32_t)i);
         json_decref(result);
         if (rc != 0)
             return mb_fail(error, rc, "store.io", "the store's index cannot be written");
@@ -155,6 +163,19 @@ static void copy_node(void *arg, unsigned level, uint64_t index, const struct mb
         h->rc = h->backend.ops->history_put(h->backend.self, level, index, hash);
 }
 
+/* The complete subtrees that a frontier is made of. */
+static void copy_peaks(struct history_copy *h, const struct mb_frontier *f)
+{
+    uint64_t covered = 0;
+    unsigned peak = 0;
+    for (unsigned level = 64; level-- > 0;) {
+        if ((f->size >> level & 1) == 0)
+            continue;
+        copy_node(h, level, covered >> level, &f->peaks[peak++]);
+        covered += UINT64_C(1) << level;
+    }
+}
+
 /* The history's nodes and the index of commands up to a snapshot come from the archive. */
 static int copy_history(struct node *n, const struct mb_snapshot *snapshot, uint64_t slot,
                         struct mb_error *error)
@@ -164,13 +185,16 @@ static int copy_history(struct node *n, const struct mb_snapshot *snapshot, uint
     struct mb_checkpoint zero = {0};
     int rc = node_checkpoint(n, 0, &zero, error);
     rc = rc == 1 ? 0 : rc == 0 ? mb_fail(error, MB_ECORRUPT, "archive.corrupt", "no header 0") : rc;
-    for (uint64_t s = 0; s < slot && rc == 0; s++) {
+    uint64_t first = n->base.slot; /* before it there is only the history's frontier */
+    frontier = n->base.history;
+    copy_peaks(&copy, &frontier);
+    for (uint64_t s = first; s < slot && rc == 0; s++) {
         struct mb_block block = {0};
         struct mb_hash leaf;
         if (s > 0)
             rc = node_read_block(n, s, &block, error);
         if (rc == 0 && s > 0)
-            rc = index_archived(n, s, &block, error);
+            rc = node_index_block(n->store, s, &block, error);
         leaf = mb_history_leaf(mb_buf_bytes(s == 0 ? &zero.header : &block.header));
         mb_frontier_add(&frontier, &leaf, copy_node, &copy);
         mb_block_clear(&block);
@@ -187,7 +211,7 @@ static int copy_history(struct node *n, const struct mb_snapshot *snapshot, uint
         struct mb_block block = {0};
         rc = node_read_block(n, slot, &block, error);
         if (rc == 0)
-            rc = index_archived(n, slot, &block, error);
+            rc = node_index_block(n->store, slot, &block, error);
         mb_block_clear(&block);
     }
     mb_checkpoint_clear(&zero);
@@ -232,7 +256,8 @@ static int load_snapshot(struct recovery *r, struct mb_error *error)
         rc = mb_snapshot_from_json(&snapshot, index, &n->key.public_key, 1, error) == 0 &&
                      mb_header_decode(&header, mb_buf_bytes(&snapshot.checkpoint.header), error) ==
                          0 &&
-                     header.slot > 0 && header.slot <= mb_archive_tip(n->archive)
+                     header.slot > 0 && header.slot >= n->base.slot &&
+                     header.slot <= mb_archive_tip(n->archive)
                  ? 1
                  : 0;
     if (rc == 1) {
@@ -267,13 +292,22 @@ static int rebuild(struct recovery *r, struct mb_error *error)
             (rc = mb_store_wipe(n->store, error)) != 0)
             return rc;
     }
-    if (loaded == 1)
+    if (loaded != 1 && n->base.slot > 0)
+        rc = mb_fail(error, MB_ECORRUPT, "store.lost",
+                     "%s/store.db is lost or wrong, the archive begins at slot %" PRIu64
+                     ", and %s/snapshot holds no snapshot to begin with: put one of them back from "
+                     "a copy, or join anew in another folder",
+                     n->data, n->base.slot, n->data);
+    else if (loaded == 1)
         rc = mb_ledger_open(&n->ledger, backend, n->modules.logics, n->modules.count, error);
     else
         rc = mb_ledger_found(&n->ledger, backend, n->modules.logics, n->modules.count,
                              mb_buf_bytes(&r->genesis), error);
+    uint64_t tip = rc == 0 ? mb_ledger_tip(n->ledger)->header.slot : 0;
     if (rc == 0)
-        rc = mb_store_mark_checkpoint(n->store, mb_ledger_tip(n->ledger)->header.slot, error);
+        rc = mb_store_mark_checkpoint(n->store, tip, error);
+    if (rc == 0 && tip > 0)
+        rc = mb_store_forget_deletions(n->store, tip, error);
     if (rc == 0)
         rc = mb_store_commit(n->store, error);
     else
@@ -355,7 +389,9 @@ int node_recover(struct node *n, struct mb_error *error)
 {
     struct recovery *r = n->recovery = mb_calloc(1, sizeof *r);
     r->node = n;
-    int rc = open_archive(r, error);
+    int rc = fetch_install(n, error);
+    if (rc == 0)
+        rc = open_archive(r, error);
     if (rc == 0)
         rc = open_ledger(r, error);
     if (rc == 0)
@@ -367,15 +403,17 @@ int node_recover(struct node *n, struct mb_error *error)
     return rc;
 }
 
-/* With one replica all that the log has was chosen: nobody may see the state before it is applied. */
+/* With one replica all that the log has was chosen: nobody may see the state before it is applied.
+ */
 static int wait_alone(struct node *n, uint64_t last, struct mb_error *error)
 {
     int64_t until = mb_now_ms() + 60000;
     while (n->exit_status == 0 && (consensus_status(n->consensus).role != MB_PAXOS_LEADER ||
                                    mb_ledger_tip(n->ledger)->header.slot < last)) {
         if (mb_now_ms() > until)
-            return mb_fail(error, MB_EIO, "log.slow", "the log cannot be carried out: is the disk "
-                                                      "of %s slow or full?",
+            return mb_fail(error, MB_EIO, "log.slow",
+                           "the log cannot be carried out: is the disk "
+                           "of %s slow or full?",
                            n->data);
         mb_loop_once(n->loop, 10);
     }
@@ -425,4 +463,5 @@ void node_close_storage(struct node *n)
     n->store = NULL;
     mb_archive_close(n->archive);
     n->archive = NULL;
+    mb_base_clear(&n->base);
 }

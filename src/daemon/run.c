@@ -245,7 +245,7 @@ static int start_all(struct node *n, struct mb_error *error)
         rc = checkpoints_resume(n->checkpoints, error);
     if (rc == 0 && n->number != 0)
         n->beacon = beacon_new(n);
-    if (rc == 0 && n->number == 0 && (n->follow = follow_new(n, error)) == NULL)
+    if (rc == 0 && (n->follow = follow_new(n, error)) == NULL)
         rc = MB_EINVAL;
     return rc;
 }

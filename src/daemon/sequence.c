@@ -472,7 +472,7 @@ void sequence_applied(struct sequence *s, struct mb_outcome *o)
         if (s->pending > 0)
             answer(s, &id, o, (uint32_t)i);
     }
-    if (o->applied.checkpoint)
+    if (o->applied.checkpoint && n->number == 0) /* a replica's begin in node_apply() */
         snapshots_consider(n->snapshots);
 }
 

@@ -2,6 +2,7 @@
 /*
  * Snapshots, made by a worker from a frozen view of the store, so that no commit waits for one.
  * DATA/snapshot holds the chunks by name, index.json last: a snapshot is there whole or not at all.
+ * Its slot's checkpoint may get its majority only after it was written: till then it is not shown.
  * The chunks of the one before stay until the next, for those who are downloading it.
  */
 #include <dirent.h>
@@ -26,7 +27,8 @@ struct making {
 };
 struct snapshots {
     struct node *node;
-    struct making *making;
+    struct making *making; /* being written, or signed */
+    bool writing;
     uint64_t newest_slot;
 };
 
@@ -73,11 +75,6 @@ struct snapshots *snapshots_new(struct node *n)
         json_decref(index);
     }
     return s;
-}
-
-void snapshots_free(struct snapshots *s)
-{
-    free(s);
 }
 
 static int emit(void *arg, struct mb_bytes chunk, const struct mb_hash *name)
@@ -131,11 +128,10 @@ static void remove_unlisted(const char *data, const json_t *a, const json_t *b)
     free(folder);
 }
 
-static int write_index(struct making *m, json_t **index)
+static int write_index(struct making *m, json_t *index)
 {
     char *path = index_path(m->data, "index"), *before = index_path(m->data, "before");
-    *index = mb_snapshot_to_json(&m->snapshot);
-    char *text = mb_json_text(*index);
+    char *text = mb_json_text(index);
     int rc = 0;
     if (rename(path, before) != 0 && errno != ENOENT)
         rc = mb_fail(&m->error, MB_EIO, "file.unreadable", "%s: %s", before, strerror(errno));
@@ -147,62 +143,140 @@ static int write_index(struct making *m, json_t **index)
     return rc;
 }
 
-static void make(void *arg)
+static void write_chunks(void *arg)
 {
     struct making *m = arg;
     struct mb_backend backend = mb_store_reader_backend(m->reader);
-    json_t *index = NULL, *before = NULL;
     char *folder = mb_asprintf("%s/snapshot", m->data);
     m->rc = mb_make_dir(folder, 0700, &m->error);
     if (m->rc == 0)
         m->rc = read_frontier(backend, m->slot, &m->snapshot.frontier);
     if (m->rc == 0)
         m->rc = mb_snapshot_write(backend, emit, m, &m->error);
-    if (m->rc == 0)
-        m->rc = write_index(m, &index);
+    mb_store_reader_close(m->reader);
+    m->reader = NULL;
+    free(folder);
+}
+
+static void publish(void *arg)
+{
+    struct making *m = arg;
+    json_t *index = mb_snapshot_to_json(&m->snapshot), *before = NULL;
+    m->rc = write_index(m, index);
     if (m->rc == 0 && load_index(m->data, "before", &before, NULL) >= 0)
         remove_unlisted(m->data, index, before);
     json_decref(index);
     json_decref(before);
-    free(folder);
 }
 
-static void made(void *arg)
+static void making_free(struct making *m)
 {
-    struct making *m = arg;
-    m->snapshots->making = NULL;
-    if (m->rc == 0)
-        m->snapshots->newest_slot = m->slot;
-    mb_log(m->rc == 0 ? MB_LOG_INFO : MB_LOG_WARN, "snapshot", m->rc == 0 ? "made" : "failed",
-           "slot=%" PRIu64 " chunks=%zu code=%s", m->slot, m->snapshot.chunk_count,
-           m->rc == 0 ? "" : m->error.code);
+    if (m == NULL)
+        return;
     mb_store_reader_close(m->reader);
     mb_snapshot_clear(&m->snapshot);
     free(m->data);
     free(m);
 }
 
+static void end(struct making *m)
+{
+    struct snapshots *s = m->snapshots;
+    mb_log(m->rc == 0 ? MB_LOG_INFO : MB_LOG_WARN, "snapshot", m->rc == 0 ? "made" : "failed",
+           "slot=%" PRIu64 " chunks=%zu code=%s", m->slot, m->snapshot.chunk_count,
+           m->rc == 0 ? "" : m->error.code);
+    s->making = NULL;
+    s->writing = false;
+    making_free(m);
+}
+
+static void published(void *arg)
+{
+    end(arg);
+}
+
+/* Its checkpoint has a majority: 1, 0 or an error. */
+static int is_signed(struct making *m)
+{
+    struct node *n = m->snapshots->node;
+    struct mb_buf record = {0};
+    int rc = mb_archive_read(n->archive, MB_ARCHIVE_CHECKPOINT, m->slot, &record, &m->error);
+    if (rc == 1) {
+        mb_checkpoint_clear(&m->snapshot.checkpoint);
+        rc = mb_checkpoint_decode(&m->snapshot.checkpoint, mb_buf_bytes(&record), &m->error);
+        rc = rc == 0 ? 1 : rc;
+    }
+    mb_buf_clear(&record);
+    return rc;
+}
+
+void snapshots_signed(struct snapshots *s)
+{
+    struct making *m = s->making;
+    if (m == NULL || s->writing || s->node->stopping)
+        return;
+    int rc = is_signed(m);
+    if (rc == 0)
+        return;
+    s->writing = true;
+    m->rc = rc < 0 ? rc : 0;
+    if (rc == 1)
+        mb_work(s->node->loop, publish, published, m);
+    else
+        end(m);
+}
+
+static void written(void *arg)
+{
+    struct making *m = arg;
+    if (m->rc != 0) {
+        end(m);
+        return;
+    }
+    m->snapshots->writing = false;
+    snapshots_signed(m->snapshots);
+}
+
+void snapshots_free(struct snapshots *s)
+{
+    if (s != NULL)
+        making_free(s->making);
+    free(s);
+}
+
+/* Replicas make theirs at the same slots, so that a transfer can go on with any of them. */
+static bool is_due(const struct snapshots *s, uint64_t slot)
+{
+    uint64_t every = (uint64_t)mb_config_int(s->node->config, "daemon", "snapshot_blocks");
+    return slot / every > s->newest_slot / every;
+}
+
 void snapshots_consider(struct snapshots *s)
 {
     struct node *n = s->node;
     uint64_t slot = mb_ledger_tip(n->ledger)->header.slot;
-    int64_t every = mb_config_int(n->config, "daemon", "snapshot_blocks");
     struct mb_error error = {0};
-    if (s->making != NULL || n->stopping || slot < s->newest_slot + (uint64_t)every)
+    snapshots_signed(s);
+    if (s->writing || n->stopping || !is_due(s, slot))
         return;
     struct making *m = mb_calloc(1, sizeof *m);
-    char *store = node_path(n, "store.db");
     *m = (struct making){.snapshots = s, .slot = slot, .data = mb_strdup(n->data)};
-    if (node_commit(n, &error) == 0 &&
-        node_checkpoint(n, slot, &m->snapshot.checkpoint, &error) == 1 &&
-        mb_store_reader_open(&m->reader, store, &error) == 0) {
+    /* A daemon that only follows gets no signatures later than the block. */
+    if (n->number == 0 && is_signed(m) != 1) {
+        making_free(m);
+        return;
+    }
+    char *store = node_path(n, "store.db");
+    making_free(s->making); /* it never got its majority */
+    s->making = NULL;
+    s->newest_slot = slot;
+    if (node_commit(n, &error) == 0 && mb_store_reader_open(&m->reader, store, &error) == 0) {
         s->making = m;
-        mb_work(n->loop, make, made, m);
+        s->writing = true;
+        mb_work(n->loop, write_chunks, written, m);
     } else {
         mb_log(MB_LOG_WARN, "snapshot", "failed", "slot=%" PRIu64 " code=%s", slot, error.code);
-        mb_snapshot_clear(&m->snapshot);
-        free(m->data);
-        free(m);
+        making_free(m);
     }
     free(store);
 }

@@ -7,6 +7,7 @@ libmagicbiz_la_SOURCES += \
 	src/ledger/access.c \
 	src/ledger/apply.c \
 	src/ledger/audit.c src/ledger/audit.h \
+	src/ledger/base.c src/ledger/base.h \
 	src/ledger/backend.h src/ledger/memory.c \
 	src/ledger/block.c src/ledger/block.h \
 	src/ledger/checkpoint.c \
@@ -31,7 +32,7 @@ libmagicbiz_la_SOURCES += \
 	$(empty)
 unit_tests += tests/unit/test_command tests/unit/test_block tests/unit/test_hooks tests/unit/test_beacon tests/unit/test_genesis \
 	tests/unit/test_apply tests/unit/test_apply_backends tests/unit/test_access \
-	tests/unit/test_snapshot tests/unit/test_audit tests/unit/test_membership tests/unit/test_collect
+	tests/unit/test_snapshot tests/unit/test_audit tests/unit/test_membership tests/unit/test_collect tests/unit/test_base
 fuzz_targets += tests/fuzz/fuzz_command tests/fuzz/fuzz_value tests/fuzz/fuzz_block_json \
-	tests/fuzz/fuzz_snapshot tests/fuzz/fuzz_genesis tests/fuzz/fuzz_membership
+	tests/fuzz/fuzz_snapshot tests/fuzz/fuzz_genesis tests/fuzz/fuzz_membership tests/fuzz/fuzz_base
 bench_programs += tests/bench/bench_apply

@@ -56,7 +56,8 @@ static int make_room(struct mb_archive *a, enum mb_archive_kind kind, uint64_t s
                      struct mb_error *error)
 {
     if (a->count == 0) {
-        bool begins = kind == MB_ARCHIVE_GENESIS ? slot == 0 : kind == MB_ARCHIVE_BLOCK && slot > 0;
+        bool begins = kind == MB_ARCHIVE_GENESIS ? slot == 0 : slot > 0;
+        begins = begins && kind != MB_ARCHIVE_CHECKPOINT;
         if (!begins)
             return 0; /* is_in_order says no */
         int rc = start_file(a, slot, error);
@@ -217,10 +218,13 @@ int mb_archive_read(struct mb_archive *a, enum mb_archive_kind kind, uint64_t sl
 {
     int rc = 0;
     pthread_mutex_lock(&a->lock);
-    bool possible = a->count > 0 && slot >= a->files[0] && slot <= a->tip &&
+    bool possible = kind != MB_ARCHIVE_BASE && a->count > 0 && slot >= a->files[0] &&
+                    slot <= a->tip &&
                     (kind == MB_ARCHIVE_CHECKPOINT || (slot == 0) == (kind == MB_ARCHIVE_GENESIS));
     if (possible)
         rc = try_read(a, kind, slot, payload, error);
+    else if (kind == MB_ARCHIVE_BASE && a->count > 0 && slot == a->files[0])
+        rc = read_record(a, 0, ARCHIVE_HEADER, (uint8_t)kind, slot, payload, error);
     if (rc == UNSOUND) {
         rc = archive_repair_index(a, slot, error);
         if (rc == 0)

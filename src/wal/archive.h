@@ -14,6 +14,7 @@ enum mb_archive_kind {
     MB_ARCHIVE_BLOCK = 1,
     MB_ARCHIVE_CHECKPOINT = 2, /* payload: the signatures that became a majority */
     MB_ARCHIVE_GENESIS = 3,    /* slot 0: the genesis text */
+    MB_ARCHIVE_BASE = 4,       /* of the first block: what came before (ledger/base.h) */
 };
 
 struct mb_archive;
@@ -29,13 +30,16 @@ struct mb_archive;
  * archive.io, archive.full, or archive.locked if another process has it open. Blocks: all in it is
  * synced.
  *
- * An archive begins with the genesis, or with any block. Functions may be called from any thread.
+ * An archive begins with the genesis, or with any block; before that one a base may stand.
+ * Functions may be called from any thread.
  */
 int mb_archive_open(struct mb_archive **out, const char *dir, struct mb_error *error);
 void mb_archive_close(struct mb_archive *a); /* syncs */
 
 /* The newest slot that has a block record; 0 if none. */
 uint64_t mb_archive_tip(const struct mb_archive *a);
+/* The first slot that has a block record, or will: 1 unless the archive began later. */
+uint64_t mb_archive_first(const struct mb_archive *a);
 /* Append a record; blocks in the order of their slots without a gap, checkpoints for slots that are
  * there, else MB_EINVAL, archive.order. Not durable until synced, but read at once. MB_ELIMIT,
  * archive.limit; MB_EIO, archive.full or archive.io: nothing was appended. */

@@ -183,6 +183,8 @@ bool archive_is_in_order(const struct mb_archive *a, size_t file, size_t offset,
         return slot == a->tip + 1;
     if (kind == MB_ARCHIVE_GENESIS)
         return slot == 0 && file == 0 && offset == ARCHIVE_HEADER && a->files[0] == 0;
+    if (kind == MB_ARCHIVE_BASE)
+        return slot > 0 && file == 0 && offset == ARCHIVE_HEADER && a->files[0] == slot;
     return kind == MB_ARCHIVE_CHECKPOINT && slot <= a->tip && slot >= a->files[0];
 }
 
@@ -190,6 +192,8 @@ bool archive_note_record(struct mb_archive *a, size_t file, uint32_t offset, uin
                          uint64_t slot)
 {
     struct archive_entry e = {.block = offset};
+    if (kind == MB_ARCHIVE_BASE)
+        return true; /* it is always the first */
     if (kind != MB_ARCHIVE_CHECKPOINT)
         return set_entry(a, slot, &e);
     if (!archive_get_entry(a, slot, &e))

@@ -257,6 +257,15 @@ uint64_t mb_archive_tip(const struct mb_archive *a)
     return locked_get(a, &a->tip);
 }
 
+uint64_t mb_archive_first(const struct mb_archive *a)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)&a->lock;
+    pthread_mutex_lock(lock);
+    uint64_t first = a->count > 0 && a->files[0] > 0 ? a->files[0] : 1;
+    pthread_mutex_unlock(lock);
+    return first;
+}
+
 uint64_t mb_archive_durable(const struct mb_archive *a)
 {
     return locked_get(a, &a->durable);

@@ -228,6 +228,37 @@ static void test_order(void **state)
 #define BIG_BLOCKS 40u
 #define BIG_BYTES  (5u << 20)
 
+static void test_base_before_a_later_block(void **state)
+{
+    (void)state;
+    struct mb_archive *a = open_archive();
+    assert_int_equal(mb_archive_first(a), 1);
+    append(a, MB_ARCHIVE_BASE, 7);
+    append_blocks(a, 7, 9);
+    append(a, MB_ARCHIVE_CHECKPOINT, 8);
+    assert_int_equal(mb_archive_append(a, MB_ARCHIVE_BASE, 10, mb_bytes_of("x"), NULL), MB_EINVAL);
+    assert_int_equal(mb_archive_append(a, MB_ARCHIVE_CHECKPOINT, 6, mb_bytes_of("x"), NULL),
+                     MB_EINVAL);
+    for (int round = 0; round < 3; round++) {
+        char path[128];
+        assert_has(a, MB_ARCHIVE_BASE, 7);
+        assert_has_not(a, MB_ARCHIVE_BASE, 8);
+        assert_has(a, MB_ARCHIVE_BLOCK, 7);
+        assert_has_not(a, MB_ARCHIVE_BLOCK, 6);
+        assert_has_not(a, MB_ARCHIVE_GENESIS, 0);
+        assert_checkpoint(a, 9, 8);
+        assert_checkpoint(a, 7, 0);
+        assert_int_equal(mb_archive_first(a), 7);
+        assert_int_equal(mb_archive_tip(a), 9);
+        mb_archive_close(a);
+        index_path(path, 7);
+        if (round == 1)
+            assert_int_equal(unlink(path), 0);
+        a = open_archive();
+    }
+    mb_archive_close(a);
+}
+
 static void fill_big(uint8_t *big, uint64_t slot)
 {
     memset(big, (int)(slot + 1), BIG_BYTES);
@@ -577,6 +608,7 @@ int main(void)
         TEST(test_append_read_open_again),
         TEST(test_newest_checkpoint_wins),
         TEST(test_order),
+        TEST(test_base_before_a_later_block),
         TEST(test_several_files),
         TEST(test_damage_in_old_file_is_found_when_read),
         TEST(test_damaged_index_is_made_anew),
