@@ -125,6 +125,34 @@ run "$old"
 ok "it catches up" until_ok 30 has_repo "$old" "without$first"
 ok "and takes commands" at "$old" repo create back
 for i in 1 2 3; do ok "$i has it" until_ok 20 has_repo $i back; done
+
+# A module is put in use while the organisation runs. One machine lacks it, stops before that slot, and
+# goes on when it has it; old blocks are replayed as they were.
+with_books() {
+    sed -i 's/^modules = .*/modules = vcs books/' "$work/$1/magicbiz.conf"
+    kill "${pid[$1]}"
+    wait "${pid[$1]}" 2>/dev/null
+    run "$1"
+    until_ok 30 has_slot "$1" 1
+}
+others=$(for i in 1 2 3; do [ $i = "$first" ] || echo $i; done)
+for i in $others; do ok "$i gets the module" with_books "$i"; done
+ok "a leader" until_ok 30 has_leader "${others%%[!0-9]*}"
+export MAGICBIZ_SOCKET=$work/${others%%[!0-9]*}/run/public.sock
+to=$(($(slot "${others%%[!0-9]*}") + 80))
+echo "{\"at_slot\":$to,\"module\":\"books\",\"version\":1}" >"$work/upgrade"
+ok "an upgrade is decided" magicbiz send org.upgrade "$work/upgrade"
+ok "there are no books before it" not magicbiz send books.account.open - <<<'{}'
+passed_it() { magicbiz repo create "fill$((fill++))" && has_slot "${others%%[!0-9]*}" $((to + 2)); }
+fill=0
+ok "the slot passes" until_ok 120 passed_it
+gone() { ! kill -0 "${pid[$first]}"; }
+ok "the one without it stops" until_ok 30 gone
+ok "and says why" grep -q 'books version 1' "$work/$first.log"
+wait "${pid[$first]}" 2>/dev/null
+ok "with it" with_books "$first"
+ok "it goes on" until_ok 60 has_slot "$first" $((to + 2))
+ok "the founder is a member" until_ok 30 at "$first" get books/asset/member
 for i in 1 2 3; do ok "audit of $i" at $i audit --full; done
 ok "a replica is removed" at "$first" replica remove "$old"
 echo "replicas: $passed passed, $failed failed"
