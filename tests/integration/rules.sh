@@ -18,7 +18,7 @@ function authorize(command, signer)
 end
 function selftest() return authorize({type = "org.param.set", body = {value = 1}}) end
 LUA
-exits 'not with one that does not compile' 1 'init\.rulebook.*rules\.compile' \
+exits 'not with one that does not compile' 1 'rules\.compile' \
     found "$work/no" --module vcs --module rules --rulebook <(echo 'function (')
 exits 'nor without the module' 1 'versions has no module rules' found "$work/no2" --rulebook "$work/first.lua"
 exits 'nor where its own test says no' 1 'rules\.selftest' \
