@@ -192,7 +192,7 @@ static bool maintains(struct mb_tx *tx, const char *identity, const json_t *body
     return maintains_repo(tx, identity, mb_json_get_text(body, "name", ""));
 }
 
-/* --- vcs.proposal.close --- */
+/* --- Proposals; vcs.proposal.close --- */
 
 void vcs_proposal_key(char out[MB_STATE_KEY_MAX + 1], const char *repo, int64_t id)
 {
@@ -239,34 +239,91 @@ void vcs_put_ref(struct mb_tx *tx, const char *repo, const char *ref, const char
     json_decref(one);
 }
 
-static int proposal_close(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
-                          json_t **result, struct mb_error *error)
+/* The repository and one of its open proposals, as new references, also where they are refused. */
+static int find_proposal(struct mb_tx *tx, const json_t *body, json_t **repo, json_t **proposal,
+                         struct mb_error *error)
 {
     const char *name = mb_json_get_text(body, "repo", "");
     int64_t id = mb_json_get_int(body, "proposal", 0);
-    char key[MB_STATE_KEY_MAX + 1], count[MB_STATE_KEY_MAX + 1], ref[64];
-    json_t *repo = vcs_repo(tx, name), *proposal = NULL;
-    int rc = 0;
-    (void)result;
+    char key[MB_STATE_KEY_MAX + 1];
+    *proposal = NULL;
+    *repo = vcs_repo(tx, name);
+    if (*repo == NULL)
+        return mb_refuse(error, "vcs.repo_unknown", "s", name);
     vcs_proposal_key(key, name, id);
-    if (repo == NULL)
-        rc = mb_refuse(error, "vcs.repo_unknown", "s", name);
-    else if ((proposal = mb_tx_get(tx, key)) == NULL)
-        rc = mb_refuse(error, "vcs.proposal_unknown", "sd", name, id);
+    *proposal = mb_tx_get(tx, key);
+    return *proposal != NULL ? 0 : mb_refuse(error, "vcs.proposal_unknown", "sd", name, id);
+}
+
+static void close_proposal(struct mb_tx *tx, const json_t *body, json_t *repo, const char *author)
+{
+    const char *name = mb_json_get_text(body, "repo", "");
+    int64_t id = mb_json_get_int(body, "proposal", 0);
+    char key[MB_STATE_KEY_MAX + 1], ref[64];
+    mb_snprintf(ref, sizeof ref, "refs/proposals/%" PRId64, id);
+    vcs_remove_ref(tx, name, ref);
+    vcs_proposal_key(key, name, id);
+    mb_tx_delete(tx, key);
+    vcs_count_key(key, name, author);
+    vcs_add_count(tx, key, -1);
+    json_object_set_new(repo, "proposals", json_integer(mb_json_get_int(repo, "proposals", 1) - 1));
+    vcs_key(key, "repo", name, "");
+    mb_tx_put(tx, key, repo);
+}
+
+static int proposal_close(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
+                          json_t **result, struct mb_error *error)
+{
+    json_t *repo, *proposal;
+    (void)result;
+    int rc = find_proposal(tx, body, &repo, &proposal, error);
     const char *author = mb_json_get_text(proposal, "author", "");
     if (rc == 0 && !ctx->as_org && strcmp(author, ctx->signer) != 0 &&
         !vcs_is_maintainer(repo, ctx->signer))
-        rc = mb_refuse(error, "vcs.forbidden", "ss", name, "close");
+        rc = mb_refuse(error, "vcs.forbidden", "ss", mb_json_get_text(body, "repo", ""), "close");
+    if (rc == 0)
+        close_proposal(tx, body, repo, author);
+    json_decref(repo);
+    json_decref(proposal);
+    return rc;
+}
+
+/* --- vcs.merge --- */
+
+/* What was decided on is what would be done: this commit, in place of that one. */
+static int check_merge(struct mb_tx *tx, const json_t *body, const json_t *proposal,
+                       const char *ref, struct mb_error *error)
+{
+    const char *name = mb_json_get_text(body, "repo", ""), *old = mb_json_get_text(body, "old", "");
+    const char *commit = mb_json_get_text(proposal, "commit", "");
+    char key[MB_STATE_KEY_MAX + 1];
+    if (strcmp(mb_json_get_text(body, "new", ""), commit) != 0)
+        return mb_refuse(error, "vcs.proposal_commit", "sds", name,
+                         mb_json_get_int(body, "proposal", 0), commit);
+    vcs_ref_key(key, name, ref);
+    json_t *is = mb_tx_get(tx, key);
+    bool fits = is != NULL && strcmp(json_string_value(is), old) == 0;
+    json_decref(is);
+    if (!fits)
+        return mb_refuse(error, "vcs.ref_moved", "s", ref);
+    return strcmp(old, commit) != 0 ? 0 : mb_refuse(error, "vcs.empty", "s", name);
+}
+
+static int merge(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
+                 json_t **result, struct mb_error *error)
+{
+    char ref[MB_REF_MAX + 16];
+    json_t *repo, *proposal;
+    (void)ctx;
+    int rc = find_proposal(tx, body, &repo, &proposal, error);
+    mb_snprintf(ref, sizeof ref, "refs/heads/%s", mb_json_get_text(proposal, "branch", ""));
+    if (rc == 0)
+        rc = check_merge(tx, body, proposal, ref, error);
     if (rc == 0) {
-        mb_snprintf(ref, sizeof ref, "refs/proposals/%" PRId64, id);
-        vcs_remove_ref(tx, name, ref);
-        mb_tx_delete(tx, key);
-        vcs_count_key(count, name, author);
-        vcs_add_count(tx, count, -1);
-        json_object_set_new(repo, "proposals",
-                            json_integer(mb_json_get_int(repo, "proposals", 1) - 1));
-        vcs_key(key, "repo", name, "");
-        mb_tx_put(tx, key, repo);
+        const char *author = mb_json_get_text(proposal, "author", "");
+        vcs_put_ref(tx, mb_json_get_text(body, "repo", ""), ref, mb_json_get_text(body, "new", ""));
+        close_proposal(tx, body, repo, author);
+        *result = json_pack("{s:s, s:s}", "author", author, "ref", ref);
     }
     json_decref(repo);
     json_decref(proposal);
@@ -335,6 +392,13 @@ static const struct mb_json_field close_fields[] = {
     {.name = "proposal", .kind = MB_JSON_INT, .min = 1, .max = 9999999999},
     {.name = NULL},
 };
+static const struct mb_json_field merge_fields[] = {
+    {.name = "repo", .kind = MB_JSON_STRING, .min = 1, .max = VCS_REPO_MAX},
+    {.name = "proposal", .kind = MB_JSON_INT, .min = 1, .max = 9999999999},
+    {.name = "old", .kind = MB_JSON_STRING, .min = 40, .max = 64},
+    {.name = "new", .kind = MB_JSON_STRING, .min = 40, .max = 64},
+    {.name = NULL},
+};
 static const struct mb_json_field push_fields[] = {
     {.name = "repo", .kind = MB_JSON_STRING, .min = 1, .max = VCS_REPO_MAX},
     {.name = "pack", .kind = MB_JSON_STRING, .optional = true, .min = 64, .max = 64},
@@ -364,6 +428,7 @@ static const struct mb_verb verbs[] = {
      .access = MB_ANYONE,
      .body = close_fields,
      .apply = proposal_close},
+    {.name = "vcs.merge", .access = MB_ORG, .body = merge_fields, .apply = merge},
     {.name = "vcs.push", .access = MB_REPLICA, .body = push_fields, .apply = vcs_push},
     {.name = NULL},
 };
@@ -388,7 +453,7 @@ static const struct mb_message messages[] = {
     {"vcs.tag_moved", "{0} exists: tags do not move; delete it first, or choose another name"},
     {"vcs.unsigned",
      "{0} takes no unsigned pushes here: push with --signed (magicbiz repo setup configures it)"},
-    {"vcs.empty", "the push changes nothing"},
+    {"vcs.empty", "it changes nothing"},
     {"vcs.certificate", "the push certificate does not hold ({0}): push again"},
     {"vcs.key_replaced", "this key was replaced: sign with the new one"},
     {"vcs.pushee", "the certificate was made for another repository than {0}: push to the address "
@@ -427,6 +492,7 @@ static const struct mb_message messages[] = {
     {"vcs.replicas",
      "only {0} of the {1} replicas that are needed could keep the pack ({2}): push again later"},
     {"vcs.proposal_unknown", "{0} has no open proposal {1}"},
+    {"vcs.proposal_commit", "proposal {1} of {0} is {2}: merge that, or another proposal"},
     {.code = NULL},
 };
 

@@ -177,7 +177,8 @@ static int move_files(int from, const char *from_path, int to, const char *endin
     return rc;
 }
 
-/* 1: it is in place now; 0: it was not there: placed before, or never came here; negative: failed. */
+/* 1: it is in place now; 0: it was not there: placed before, or never came here; negative: failed.
+ */
 static int place_pack(struct vcs *v, const char *repo, const char *pack)
 {
     char *from_path = vcs_incoming_path(v, pack), *dir = vcs_repo_dir(v, repo);
@@ -416,6 +417,14 @@ static void follow_close(struct vcs *v, const json_t *body)
         follow_ref(v, o, ref);
 }
 
+static void follow_merge(struct vcs *v, const json_t *body, const json_t *outcome)
+{
+    struct vcs_open *o = vcs_repos_open(v, mb_json_get_text(body, "repo", ""));
+    if (o != NULL)
+        follow_ref(v, o, mb_json_get_text(outcome, "ref", ""));
+    follow_close(v, body);
+}
+
 static void follow_repo(struct vcs *v, const char *name)
 {
     json_t *repo = vcs_repo(mb_host_state(v->host), name);
@@ -435,6 +444,8 @@ void vcs_repos_follow(struct vcs *v, const struct mb_applied *applied)
             follow_push(v, e->outcome, mb_json_get_text(e->body, "pack", NULL));
         } else if (strcmp(e->type, "vcs.proposal.close") == 0) {
             follow_close(v, e->body);
+        } else if (strcmp(e->type, "vcs.merge") == 0) {
+            follow_merge(v, e->body, e->outcome);
         } else {
             follow_repo(v, mb_json_get_text(e->body, "name", ""));
         }

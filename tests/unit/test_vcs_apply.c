@@ -729,6 +729,62 @@ static void proposals_open_and_close(void **state)
     stop(f);
 }
 
+static char *merge_body(const char *repo, int proposal, const char *old_id, const char *new_id)
+{
+    return mb_asprintf("{\"repo\":\"%s\",\"proposal\":%d,\"old\":\"%s\",\"new\":\"%s\"}", repo,
+                       proposal, old_id, new_id);
+}
+
+static void the_organisation_merges_a_proposal(void **state)
+{
+    struct fixture *f = start("{}");
+    const struct mb_secret_key *boss = &f->o.founders[0], *other = &f->o.other;
+    static const char three[] = "3333333333333333333333333333333333333333";
+    char *other_fp = org_fingerprint(other), key[128];
+    (void)state;
+    create(f, "");
+    PUSH(f, "", .key = boss, NEW_MAIN);
+    PUSH(f, "", .key = other, PROPOSE);                                     /* 1: TWO */
+    PUSH(f, "", .key = other, .updates = {{ZERO, ONE, "refs/for/main"}});   /* 2: what is there */
+    PUSH(f, "", .key = other, .updates = {{ZERO, three, "refs/for/main"}}); /* 3 */
+    static const struct {
+        const char *repo;
+        int proposal;
+        const char *old_id, *new_id, *code;
+    } rows[] = {
+        {"s", 1, ONE, TWO, "vcs.repo_unknown"},
+        {"r", 9, ONE, TWO, "vcs.proposal_unknown"},
+        {"r", 1, ONE, three, "vcs.proposal_commit"},
+        {"r", 1, TWO, TWO, "vcs.ref_moved"},
+        {"r", 1, ZERO, TWO, "vcs.ref_moved"},
+        {"r", 2, ONE, ONE, "vcs.empty"},
+        {"r", 1, ONE, TWO, ""},
+        {"r", 1, ONE, TWO, "vcs.proposal_unknown"}, /* once */
+        {"r", 3, ONE, three, "vcs.ref_moved"},      /* made on what was there before */
+        {"r", 3, TWO, three, ""},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *body = merge_body(rows[i].repo, rows[i].proposal, rows[i].old_id, rows[i].new_id);
+        expect(f, other, "vcs.merge", body, "command.access");
+        expect(f, boss, "vcs.merge", body, rows[i].code); /* all founders: the organisation */
+        free(body);
+    }
+    expect_state(f, "vcs/ref/r/refs/heads/main", "\"3333333333333333333333333333333333333333\"");
+    expect_state(f, "vcs/ref/r/refs/proposals/1", NULL);
+    expect_state(f, "vcs/fold/r/refs/proposals/1", NULL);
+    expect_state(f, "vcs/proposal/r/0000000001", NULL);
+    mb_snprintf(key, sizeof key, "vcs/open/r/%s", other_fp);
+    expect_state(f, key, "1");
+    assert_int_equal(repo_int(f, "proposals"), 1);
+    /* The branch has gone. */
+    PUSH(f, "", .key = boss, .updates = {{three, ZERO, "refs/heads/main"}});
+    char *body = merge_body("r", 2, three, ONE);
+    expect(f, boss, "vcs.merge", body, "vcs.ref_moved");
+    free(body);
+    free(other_fp);
+    stop(f);
+}
+
 /* --- Work --- */
 
 static void do_work(struct fixture *f, const char *fingerprint, unsigned bits, bool enough,
@@ -819,6 +875,7 @@ int main(void)
         cmocka_unit_test(a_majority_of_the_replicas_vouches),
         cmocka_unit_test(a_replaced_key_pushes_no_more),
         cmocka_unit_test(proposals_open_and_close),
+        cmocka_unit_test(the_organisation_merges_a_proposal),
         cmocka_unit_test(those_without_a_role_work),
         cmocka_unit_test(a_head_is_refused_early),
     };
