@@ -144,24 +144,36 @@ function weight(member, procedure)
   return balance("member", "key/" .. member) > 0 and 1 or 0
 end
 
--- What spends from the treasury is decided by the procedure treasury, or constitution.
-function authorize(command, signer)
-  if command.type ~= "gov.propose" then return true end
-  local procedure = command.body.procedure
-  if procedure == "treasury" or procedure == "constitution" then return true end
-  if type(command.body.commands) ~= "table" then return true end
-  for _, c in ipairs(command.body.commands) do
+-- Whether commands take anything, however little, from the treasury.
+local function spends(commands)
+  if type(commands) ~= "table" then return false end
+  for _, c in ipairs(commands) do
     local body = type(c) == "table" and c.body
     local entries = type(body) == "table" and body.entries
     if type(entries) == "table" then
       for _, e in ipairs(entries) do
         if type(e) == "table" and e.account == param("treasury", "org/treasury")
           and type(e.amount) == "number" and e.amount < 0 then
-          return false, "spending from the treasury takes the procedure treasury"
+          return true
         end
       end
     end
   end
+  return false
+end
+
+-- What spends from the treasury is decided by the procedure treasury, or constitution.
+function authorize(command, signer)
+  local body = command.body
+  if command.type ~= "gov.propose" then return true end
+  if body.procedure == "treasury" or body.procedure == "constitution" then return true end
+  local spending = spends(body.commands)
+  if type(body.options) == "table" then
+    for _, option in ipairs(body.options) do
+      spending = spending or type(option) == "table" and spends(option.commands)
+    end
+  end
+  if spending then return false, "spending from the treasury takes the procedure treasury" end
   return true
 end
 

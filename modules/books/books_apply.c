@@ -27,14 +27,21 @@ static bool controller_valid(struct mb_tx *tx, const char *controller)
 /* --- books.asset.create --- */
 
 /* Names that a reader takes for one another have the same: dashes are left out, 0 is o, 1 and i are
- * l. */
+ * l, rn is m, vv is w, cl is d. */
 static void likeness(char out[MB_STATE_KEY_MAX + 1], const char *name)
 {
-    size_t len = strlen("books/like/");
+    static const char pairs[][3] = {"rnm", "vvw", "cld"};
+    const size_t from = strlen("books/like/");
+    size_t len = from;
     mb_snprintf(out, MB_STATE_KEY_MAX + 1, "books/like/");
-    for (; *name != '\0'; name++)
-        if (*name != '-')
-            out[len++] = *name == '0' ? 'o' : *name == '1' || *name == 'i' ? 'l' : *name;
+    for (; *name != '\0'; name++) {
+        if (*name == '-')
+            continue;
+        out[len++] = *name == '0' ? 'o' : *name == '1' || *name == 'i' ? 'l' : *name;
+        for (size_t i = 0; i < sizeof pairs / sizeof *pairs && len >= from + 2; i++)
+            if (memcmp(out + len - 2, pairs[i], 2) == 0)
+                out[--len - 1] = pairs[i][2];
+    }
     out[len] = '\0';
 }
 

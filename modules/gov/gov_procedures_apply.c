@@ -255,24 +255,54 @@ static bool is_constitutional(const char *type, const json_t *body)
            expels(type, body);
 }
 
-static bool allows(const json_t *procedure, const char *name, const char *type, const json_t *body)
+/* An asset that cannot be handed around, such as a membership, a role, a reputation: whoever
+ * decides on it decides who has what say. So is one that is yet to be made, for all that is known
+ * of it. */
+static bool is_role(struct mb_tx *tx, const char *asset)
 {
+    char key[MB_STATE_KEY_MAX + 1];
+    if (mb_snprintf(key, sizeof key, "books/asset/%s", asset) != 0)
+        return true;
+    json_t *a = mb_tx_get(tx, key);
+    bool transferable = mb_json_get_flag(a, "transferable", false);
+    json_decref(a);
+    return !transferable;
+}
+
+static bool gives_roles(struct mb_tx *tx, const char *type, const json_t *body)
+{
+    const json_t *entry;
+    size_t i;
+    json_array_foreach(json_object_get(body, "entries"), i, entry)
+    {
+        if (is_role(tx, mb_json_get_text(entry, "asset", "")))
+            return strcmp(type, "books.post") == 0;
+    }
+    return false;
+}
+
+static bool allows(struct mb_tx *tx, const json_t *procedure, const char *name, const char *type,
+                   const json_t *body)
+{
+    bool constitution = strcmp(name, GOV_CONSTITUTION) == 0;
+    bool by_name = !constitution && gives_roles(tx, type, body);
     const json_t *pattern;
     size_t i;
-    if (is_constitutional(type, body) && strcmp(name, GOV_CONSTITUTION) != 0)
+    if (is_constitutional(type, body) && !constitution)
         return false;
     if (starts(type, "gov.") && strcmp(type, "gov.procedure.set") != 0)
         return false; /* persons' verbs, and the steps */
     json_array_foreach(json_object_get(procedure, "commands"), i, pattern)
     {
-        if (matches(json_string_value(pattern), type, body))
+        const char *text = json_string_value(pattern);
+        if (matches(text, type, body) && (!by_name || strchr(text, ':') != NULL))
             return true;
     }
     return false;
 }
 
-int gov_check_commands(const json_t *procedure, const char *name, const json_t *commands,
-                       struct mb_error *error)
+int gov_check_commands(struct mb_tx *tx, const json_t *procedure, const char *name,
+                       const json_t *commands, struct mb_error *error)
 {
     static const struct mb_json_field fields[] = {
         {.name = "body", .kind = MB_JSON_OBJECT},
@@ -286,7 +316,7 @@ int gov_check_commands(const json_t *procedure, const char *name, const json_t *
         if (rc != 0)
             return rc;
         const char *type = mb_json_get_text(command, "type", "");
-        if (!allows(procedure, name, type, json_object_get(command, "body")))
+        if (!allows(tx, procedure, name, type, json_object_get(command, "body")))
             return mb_refuse(error, "gov.command", "ss", type, name);
     }
     return 0;

@@ -64,8 +64,8 @@ void gov_finish(struct mb_tx *tx, const struct mb_context *ctx, const char *id, 
 
 /* --- gov.propose --- */
 
-static int check_options(const json_t *procedure, const char *name, const json_t *body,
-                         struct mb_error *error)
+static int check_options(struct mb_tx *tx, const json_t *procedure, const char *name,
+                         const json_t *body, struct mb_error *error)
 {
     static const struct mb_json_field fields[] = {
         {.name = "commands",
@@ -86,7 +86,8 @@ static int check_options(const json_t *procedure, const char *name, const json_t
     {
         int rc = mb_json_check(option, fields, error);
         if (rc == 0)
-            rc = gov_check_commands(procedure, name, json_object_get(option, "commands"), error);
+            rc =
+                gov_check_commands(tx, procedure, name, json_object_get(option, "commands"), error);
         if (rc != 0)
             return rc;
     }
@@ -123,7 +124,7 @@ static int open_draft(struct mb_tx *tx, const struct mb_context *ctx, const json
             return mb_refuse(error, "gov.author", "s", draft);
         return gov_expect_state(draft, *p, "draft", error);
     }
-    int64_t most = gov_param(tx, "open_max", 5, 0, 1000);
+    int64_t most = gov_param(tx, "open_max", 5, 1, 1000);
     int64_t open = gov_bump(tx, "open", ctx->signer, 1);
     if (open > most)
         return mb_refuse(error, "gov.open", "dd", open - 1, most);
@@ -153,9 +154,9 @@ static int propose(struct mb_tx *tx, const struct mb_context *ctx, const json_t 
     const char *name = mb_json_get_text(body, "procedure", "");
     char id[GOV_ID_MAX + 1];
     json_t *p = NULL;
-    int rc = check_options(procedure, name, body, error);
+    int rc = check_options(tx, procedure, name, body, error);
     if (rc == 0)
-        rc = gov_check_commands(procedure, name, json_object_get(body, "commands"), error);
+        rc = gov_check_commands(tx, procedure, name, json_object_get(body, "commands"), error);
     if (rc == 0)
         rc = open_draft(tx, ctx, body, id, &p, error);
     if (rc != 0) {

@@ -52,8 +52,8 @@ bool gov_name_valid(const char *name);
 /* gov/procedure/NAME as a new reference, or NULL with gov.procedure_unknown. */
 json_t *gov_procedure(struct mb_tx *tx, const char *name, struct mb_error *error);
 /* Whether a proposal by this procedure may hold such commands ([{"body","type"}…]). */
-int gov_check_commands(const json_t *procedure, const char *name, const json_t *commands,
-                       struct mb_error *error);
+int gov_check_commands(struct mb_tx *tx, const json_t *procedure, const char *name,
+                       const json_t *commands, struct mb_error *error);
 /* How many sponsors a proposal needs now. */
 int64_t gov_sponsors_needed(struct mb_tx *tx, const json_t *procedure);
 bool gov_is_multi(const json_t *procedure); /* has options */

@@ -59,8 +59,8 @@ static const struct mb_message core_messages[] = {
     {"org.config_waits",
      "another change of the replicas waits for slot {0}; send this one when it is in force"},
     {"org.founders_needed",
-     "the organisation has no module that takes decisions (gov), so nobody could act if the "
-     "founders retired; put one in use first (org.upgrade)"},
+     "the organisation lacks a module that takes decisions (gov), or one that has members (books), "
+     "so nobody could act if the founders retired; put both in use first (org.upgrade)"},
     {"org.key_invalid", "\"new\" is not an ssh-ed25519 public key of two fields"},
     {"org.key_old",
      "{0} is not the first fingerprint of an identity; name the key that it began with"},

@@ -137,8 +137,9 @@ static void copy_message(lua_State *L, struct mb_buf *out)
         len = 200;
     bool good = text == NULL || mb_utf8_valid(text, len);
     for (size_t i = 0; i < len; i++) {
-        bool plain = text[i] >= ' ' && text[i] != 0x7f; /* other bytes of UTF-8 are negative */
-        mb_buf_add_u8(out, plain || (good && text[i] < 0) ? (uint8_t)text[i] : '?');
+        uint8_t c = (uint8_t)text[i]; /* char has a sign on some hosts, and none on others */
+        bool plain = c >= ' ' && c < 0x7f;
+        mb_buf_add_u8(out, plain || (good && c > 0x7f) ? c : '?');
     }
 }
 

@@ -246,8 +246,12 @@ static void asset_names_that_look_alike(void **state)
     asset(f, "\"coin-10\"", "books.asset_twin[\"coin-10\",\"coin-10\"]");
     asset(f, "\"coin10\"", "books.asset_twin[\"coin10\",\"coin-10\"]");
     asset(f, "\"co1n-lo\"", "books.asset_twin[\"co1n-lo\",\"coin-10\"]");
-    asset(f, "\"mernber\"", "");
-    asset(f, "\"rnember\"", "");
+    asset(f, "\"rnember\"", "books.asset_twin[\"rnember\",\"member\"]");
+    asset(f, "\"mer-nber\"", "books.asset_twin[\"mer-nber\",\"member\"]");
+    asset(f, "\"dvves\"", "");
+    asset(f, "\"c-lwes\"", "books.asset_twin[\"c-lwes\",\"dvves\"]");
+    asset(f, "\"r\"", "");
+    asset(f, "\"rm\"", "");
     asset(f, "\"Member\"", "books.asset_name");
     asset(f, "\"m\\u0435mber\"", "books.asset_name"); /* a Cyrillic letter */
     asset(f, "\"mem-ber\"", "books.asset_twin");
@@ -427,6 +431,26 @@ static void what_is_not_transferable(void **state)
     post(f, f->ann, "", "cert", "issue/cert", N(1), boss, N(-1), NULL);
     free(below);
     free(issuer);
+}
+
+/* Reputation comes from its issuer, as much as its cap at most: neither by oneself, nor around a
+ * ring. */
+static void self_vouching_and_reputation_rings(void **state)
+{
+    struct fixture *f = *state;
+    const char *ann = f->ann_account, *boss = f->boss_account, *nobody = f->nobody;
+    issue(f, "member", ann, 1);
+    asset(f, "\"standing\",\"cap\":100,\"half_life_epochs\":4", "");
+    post(f, f->ann, "command.access", "standing", "issue/standing", N(-1), ann, N(1), NULL);
+    post(f, f->ann, "command.access", "standing", "issue/standing", N(-1), boss, N(1), NULL);
+    issue(f, "standing", ann, 60);
+    post(f, f->ann, "command.access", "standing", ann, N(-60), boss, N(60), NULL);
+    post(f, f->ann, "command.access", "standing", ann, N(-60), "issue/standing", N(60), NULL);
+    post(f, f->boss, "books.transfer", "standing", ann, N(-60), nobody, N(60), NULL);
+    post(f, f->boss, "books.transfer", "standing", ann, N(-60), boss, N(30), nobody, N(30), NULL);
+    post(f, f->boss, "books.cap", "standing", "issue/standing", N(-41), ann, N(41), NULL);
+    assert_int_equal(balance(f, "standing", ann), 60);
+    assert_int_equal(totals(f, "standing").holders, 1);
 }
 
 static void assertions_hold_or_nothing_is_posted(void **state)
@@ -615,6 +639,7 @@ int main(void)
         T(negative_amounts),
         T(amounts_stay_within_64_bits),
         T(what_is_not_transferable),
+        T(self_vouching_and_reputation_rings),
         T(assertions_hold_or_nothing_is_posted),
         T(too_many_entries),
         T(books_sum_to_zero_after_every_posting),

@@ -326,7 +326,8 @@ static void test_execution_does_not_execute_again(void **state)
                types[i]);
     gov_do(t, 0, "gov.internal", "gov.step", "{\"proposal\":\"1\"}"); /* a founder's */
     char *target = mb_asprintf("key/%s", t->name[2]);
-    char *body = posting("rep", "issue/rep", target, 7), *commands = post_command(body);
+    char *body = posting("coin", "issue/coin", target, 7), *commands = post_command(body);
+    gov_do(t, 0, "", "books.asset.create", "{\"asset\":\"coin\",\"transferable\":1}");
     gov_make(t, 0, "1", "treasury", commands);
     gov_pass(t, 100);
     gov_votes(t, 1, 8, "1", "yes");
@@ -334,7 +335,7 @@ static void test_execution_does_not_execute_again(void **state)
     gov_pass(t, 100);
     gov_state_is(t, "1", "executed");
     gov_pass(t, 1000);
-    char *key = mb_asprintf("books/balance/rep/key/%s", t->name[2]), *held = org_state(&t->o, key);
+    char *key = mb_asprintf("books/balance/coin/key/%s", t->name[2]), *held = org_state(&t->o, key);
     assert_string_equal(held, "7");
     free(key);
     free(held);
@@ -367,6 +368,57 @@ static void test_a_procedure_grants_itself_no_powers(void **state)
     gov_pass(t, 100);
     gov_state_is(t, "1", "executed");
     gov_is(t, "gov/procedure/routine", "quorum.1", "2");
+    gov_stop(t);
+}
+
+/* Memberships and roles are given by procedures that name them, and by the constitution: not by
+ * whoever may spend. */
+static void test_spending_makes_no_members_and_no_roles(void **state)
+{
+    static const struct {
+        const char *procedure, *asset, *code;
+    } cases[] = {
+        {"treasury", "member", "gov.command"},
+        {"treasury", "guard", "gov.command"},
+        {"treasury", "later", "gov.command"},
+        {"treasury", "coin", ""},
+        {"wide", "guard", "gov.command"},
+        {"wide", "coin", ""},
+        {"named", "guard", ""},
+        {"named", "member", "gov.command"},
+        {"routine", "member", ""},
+        {"constitution", "guard", ""},
+    };
+    struct gov_test *t = gov_start(10, "{\"gov.open_max\":10}");
+    (void)state;
+    gov_do(t, 0, "", "books.asset.create", "{\"asset\":\"coin\",\"transferable\":1}");
+    gov_do(t, 0, "", "books.asset.create", "{\"asset\":\"guard\"}");
+    gov_do(t, 0, "", "gov.procedure.set", "{\"name\":\"wide\",\"commands\":[\"*\"]}");
+    gov_do(t, 0, "", "gov.procedure.set",
+           "{\"name\":\"named\",\"commands\":[\"books.post\",\"books.post:guard\"]}");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char *issue = mb_asprintf("issue/%s", cases[i].asset);
+        char *target = mb_asprintf("key/%s", t->name[30]);
+        char *body = posting(cases[i].asset, issue, target, 1), *commands = post_command(body);
+        gov_do(t, 0, cases[i].code, "gov.propose",
+               "{\"commands\":%s,\"procedure\":\"%s\",\"title\":\"Mine\"}", commands,
+               cases[i].procedure);
+        free(issue);
+        free(target);
+        free(body);
+        free(commands);
+    }
+    gov_stop(t);
+}
+
+/* Nobody, not even by decision, takes away the way to decide. */
+static void test_no_limit_shuts_out_every_proposal(void **state)
+{
+    struct gov_test *t = gov_start(10, "{\"gov.open_max\":3}");
+    (void)state;
+    gov_do(t, 0, "", "org.param.set", "{\"name\":\"gov.open_max\",\"value\":0}");
+    gov_make(t, 1, "1", "constitution",
+             "[{\"body\":{\"name\":\"gov.open_max\",\"value\":3},\"type\":\"org.param.set\"}]");
     gov_stop(t);
 }
 
@@ -407,11 +459,12 @@ static void test_a_failing_proposal_blocks_no_other(void **state)
 {
     struct gov_test *t = gov_start(10, "{}");
     char *target = mb_asprintf("key/%s", t->name[2]);
-    char *good = posting("rep", "issue/rep", target, 7), *first = post_command(good);
+    char *good = posting("coin", "issue/coin", target, 7), *first = post_command(good);
     char *both = mb_asprintf("[{\"body\":%s,\"type\":\"books.post\"},{\"body\":{\"entries\":[]},"
                              "\"type\":\"books.post\"}]",
                              good);
     (void)state;
+    gov_do(t, 0, "", "books.asset.create", "{\"asset\":\"coin\",\"transferable\":1}");
     gov_make(t, 0, "1", "treasury", both);
     gov_make(t, 0, "2", "treasury", first);
     gov_pass(t, 100);
@@ -423,7 +476,7 @@ static void test_a_failing_proposal_blocks_no_other(void **state)
     gov_is(t, P1, "failing", "1");
     gov_is(t, P1, "reason.code", "body.invalid");
     gov_state_is(t, "2", "executed");
-    char *key = mb_asprintf("books/balance/rep/key/%s", t->name[2]), *held = org_state(&t->o, key);
+    char *key = mb_asprintf("books/balance/coin/key/%s", t->name[2]), *held = org_state(&t->o, key);
     assert_string_equal(held, "7");
     free(key);
     free(held);
@@ -510,6 +563,8 @@ int main(void)
         cmocka_unit_test(test_last_minute_flips_extend_once),
         cmocka_unit_test(test_execution_does_not_execute_again),
         cmocka_unit_test(test_a_procedure_grants_itself_no_powers),
+        cmocka_unit_test(test_spending_makes_no_members_and_no_roles),
+        cmocka_unit_test(test_no_limit_shuts_out_every_proposal),
         cmocka_unit_test(test_withdrawing_a_copy_leaves_the_original),
         cmocka_unit_test(test_spam_of_proposals_is_bounded),
         cmocka_unit_test(test_a_failing_proposal_blocks_no_other),

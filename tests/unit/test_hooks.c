@@ -378,6 +378,13 @@ static void founders_retire_where_somebody_governs(void **state)
     expect(&alone, &alone.o.founders[0], "org.founders.retire", "{}", "org.founders_needed", NULL);
     expect(&alone, &alone.o.founders[0], "toy.member", "{}", "\"ok\":true", NULL);
     clear(&alone);
+    /* Decisions, but no members other than the founders. */
+    struct mb_logic memberless = first;
+    const struct mb_logic *const modules[] = {&memberless, &toy_logic};
+    memberless.is_member = NULL;
+    found(&alone, modules, "{\"sway\":1}");
+    expect(&alone, &alone.o.founders[0], "org.founders.retire", "{}", "org.founders_needed", NULL);
+    clear(&alone);
     expect(s, &s->o.other, "org.founders.retire", "{}", "command.access", NULL);
     expect(s, &s->o.founders[1], "org.founders.retire", "{}", "\"ok\":true", NULL);
     expect(s, &s->o.founders[0], "toy.org", "{}", "command.access", NULL);

@@ -289,12 +289,39 @@ static void cooperative_votes_and_treasury(void **state)
     stop(f);
 }
 
+/* The limit of what other procedures may spend is nothing: there is no slice below it. */
+static void cooperative_salami_spending_under_the_limit(void **state)
+{
+#define SLICE                                                                                      \
+    "{\"body\":{\"entries\":[{\"account\":\"key/x\",\"amount\":1,\"asset\":\"coin\"},"             \
+    "{\"account\":\"org/treasury\",\"amount\":-1,\"asset\":\"coin\"}]},\"type\":\"books.post\"}"
+    static const char *const bodies[] = {
+        "{\"procedure\":\"routine\",\"commands\":[" SLICE "]}",
+        "{\"procedure\":\"routine\",\"commands\":[{\"body\":{},\"type\":\"x.y\"}," SLICE "]}",
+        "{\"procedure\":\"board\",\"draft\":1,\"commands\":[" SLICE "," SLICE "," SLICE "]}",
+        "{\"procedure\":\"board\",\"commands\":[],\"options\":[{\"title\":\"a\"},"
+        "{\"commands\":[" SLICE "],\"title\":\"b\"}]}",
+    };
+    struct fixture *f = start("cooperative.lua", json_object());
+    (void)state;
+    issue(f, "coin", "org/treasury", 50);
+    for (size_t i = 0; i < sizeof bodies / sizeof *bodies; i++)
+        run(f, "gov.propose", bodies[i], "takes the procedure treasury");
+    /* The rulebook lets by what gov itself refuses. */
+    run(f, "gov.propose", "{\"procedure\":\"board\",\"options\":[1,{\"commands\":2}]}",
+        "body.invalid");
+    run(f, "gov.propose", "{\"procedure\":\"treasury\",\"commands\":[" SLICE "]}", "\"ok\":true");
+    expect(f, "coin", "org/treasury", 50);
+    stop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cooperative_pays_and_is_paid),
         cmocka_unit_test(cooperative_at_its_limits),
         cmocka_unit_test(cooperative_votes_and_treasury),
+        cmocka_unit_test(cooperative_salami_spending_under_the_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
