@@ -12,7 +12,7 @@ alice=$HOME/.config/magicbiz/ids/default
 section "only a build for tests has such places"
 t "this one has" has_faults "$build"
 if [ -n "${plain-}" ]; then
-    is "the other has not" "$(grep -alsr MAGICBIZ_FAULT "$plain"/.libs "$plain"/modules/.libs "$plain"/magicbiz* | wc -l)" 0
+    is "the other has not" "$(grep -alsr MAGICBIZ_FAULT "$plain"/.libs "$plain"/modules/.libs "$plain"/magicbiz "$plain"/magicbizd | wc -l)" 0
 fi
 # PLACES: "before" the push is durable in the log, or "after" it
 places=(
