@@ -70,9 +70,23 @@ static int asset(struct mb_tx *tx, const struct mb_context *ctx, const json_t *b
     free(key);
     return 0;
 }
+static int open_account(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
+                        json_t **result, struct mb_error *error)
+{
+    char *key = mb_asprintf("books/account/%s", mb_json_get_text(body, "account", ""));
+    (void)ctx;
+    (void)result;
+    (void)error;
+    mb_tx_put(tx, key, body);
+    free(key);
+    return 0;
+}
 static const struct mb_json_field post_fields[] = {
     {"entries", MB_JSON_ARRAY, false, 1, 1000}, {"memo", MB_JSON_STRING, true, 0, 0}, {0}};
-static const struct mb_json_field asset_fields[] = {{"asset", MB_JSON_STRING, false, 1, 40}, {0}};
+static const struct mb_json_field asset_fields[] = {
+    {"asset", MB_JSON_STRING, false, 1, 40}, {"cap", MB_JSON_INT, true, 0, INT64_MAX}, {0}};
+static const struct mb_json_field account_fields[] = {{"account", MB_JSON_STRING, false, 1, 128},
+                                                      {0}};
 static int propose(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
                    json_t **result, struct mb_error *error)
 {
@@ -83,12 +97,54 @@ static int propose(struct mb_tx *tx, const struct mb_context *ctx, const json_t 
 }
 static const struct mb_json_field propose_fields[] = {
     {"procedure", MB_JSON_STRING, false, 0, 0}, {"commands", MB_JSON_ARRAY, false, 0, 0}, {0}};
+static int vote(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body, json_t **result,
+                struct mb_error *error)
+{
+    (void)tx;
+    (void)ctx;
+    (void)body;
+    (void)result;
+    (void)error;
+    return 0;
+}
+/* For whomever: `who`. */
+static int delegate(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
+                    json_t **result, struct mb_error *error)
+{
+    const char *who = mb_json_get_text(body, "who", ""), *to = mb_json_get_text(body, "to", "");
+    char *key = mb_asprintf("gov/delegation/%s/*", who);
+    json_t *until = json_integer(mb_json_get_int(body, "until", 0));
+    json_t *value = json_pack("{s:s, s:O}", "to", to, "until", until);
+    (void)ctx;
+    (void)result;
+    (void)error;
+    mb_tx_put(tx, key, value);
+    free(key);
+    key = mb_asprintf("gov/delegator/%s/*/%s", to, who);
+    mb_tx_put(tx, key, until);
+    free(key);
+    json_decref(until);
+    json_decref(value);
+    return 0;
+}
+static const struct mb_json_field vote_fields[] = {{0}};
+static const struct mb_json_field delegate_fields[] = {{"who", MB_JSON_STRING, false, 1, 128},
+                                                       {"to", MB_JSON_STRING, false, 1, 128},
+                                                       {"until", MB_JSON_INT, false, 0, INT64_MAX},
+                                                       {0}};
 static const struct mb_verb books_verbs[] = {
     {.name = "books.post", .access = MB_ANYONE, .body = post_fields, .apply = post},
     {.name = "books.asset.create", .access = MB_ANYONE, .body = asset_fields, .apply = asset},
+    {.name = "books.account.open",
+     .access = MB_ANYONE,
+     .body = account_fields,
+     .apply = open_account},
     {0}};
 static const struct mb_verb gov_verbs[] = {
-    {.name = "gov.propose", .access = MB_ANYONE, .body = propose_fields, .apply = propose}, {0}};
+    {.name = "gov.propose", .access = MB_ANYONE, .body = propose_fields, .apply = propose},
+    {.name = "gov.vote", .access = MB_ANYONE, .body = vote_fields, .apply = vote},
+    {.name = "gov.delegate", .access = MB_ANYONE, .body = delegate_fields, .apply = delegate},
+    {0}};
 static const struct mb_logic books = {.name = "books", .version = 1, .verbs = books_verbs};
 static const struct mb_logic gov = {.name = "gov", .version = 1, .verbs = gov_verbs};
 static const struct mb_logic *const modules[] = {&books, &gov, &rules_logic};
@@ -150,10 +206,22 @@ static void issue(struct fixture *f, const char *what, const char *account, int6
     free(body);
 }
 
+/* With an asset of this name, whose cap is `cap`. */
+static void create(struct fixture *f, const char *what, int cap)
+{
+    char *body = mb_asprintf("{\"asset\":\"%s\",\"cap\":%d}", what, cap);
+    run(f, "books.asset.create", body, "\"ok\":true");
+    free(body);
+}
+
 static void next_epoch(struct fixture *f)
 {
     f->time += 3600;
-    mb_outcome_free(org_block(&f->o, f->time, NULL, 0));
+    struct mb_outcome *o = org_block(&f->o, f->time, NULL, 0);
+    for (size_t i = 0; i < o->block.result_count; i++)
+        if (strstr(mb_buf_text(&o->block.results[i]), "\"ok\":true") == NULL)
+            fail_msg("%s", mb_buf_text(&o->block.results[i]));
+    mb_outcome_free(o);
 }
 
 static void expect(struct fixture *f, const char *what, const char *account, int64_t amount)
@@ -315,6 +383,314 @@ static void cooperative_salami_spending_under_the_limit(void **state)
     stop(f);
 }
 
+/* --- federation --- */
+
+static const char *const federal[] = {
+    "coin",         "average",          "reputation",    "voted",          "delegate",
+    "allowance",    "figure",           "ticket-a",      "ticket-b",       "nation",
+    "organisation", "individual",       "seat-assembly", "seat-executive", "seat-judiciary",
+    "seat-finance", "seat-coordination"};
+
+static struct fixture *federation(json_t *params_take)
+{
+    struct fixture *f = start("federation.lua", params_take);
+    for (size_t i = 0; i < sizeof federal / sizeof *federal; i++)
+        create(f, federal[i], strcmp(federal[i], "reputation") == 0 ? 100 : 0);
+    run(f, "books.account.open", "{\"account\":\"org/executive\"}", "\"ok\":true");
+    return f;
+}
+
+static void federation_weights(void **state)
+{
+    static const struct {
+        const char *kind;
+        int reputation, average;
+        const char *weight;
+    } rows[] = {/* what each adds to what was there before */
+                {NULL, 7, 40, "\"weight\":0"},
+                {"individual", 0, 0, "\"weight\":110"},    /* 7 * 10 + 40 * 1 */
+                {NULL, 1, 59, "\"weight\":179"},           /* 8 * 10 + 99 */
+                {NULL, 0, 100000, "\"weight\":180"},       /* savings count to their limit */
+                {NULL, 90, 0, "\"weight\":400"},           /* 1080, over the cap */
+                {"organisation", 0, 0, "\"weight\":1000"}, /* the first kind's */
+                {"nation", 0, 0, "\"weight\":1080"}};
+    struct fixture *f = federation(
+        json_pack("{s:i, s:i, s:i, s:i}", "rules.weight_limit", 100, "rules.weight_cap_individual",
+                  400, "rules.weight_cap_organisation", 1000, "rules.weight_cap_nation", 5000));
+    char *who = org_fingerprint(&f->o.founders[0]), *ann = mb_asprintf("key/%s", who);
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        if (rows[i].kind != NULL)
+            issue(f, rows[i].kind, ann, 1);
+        issue(f, "reputation", ann, rows[i].reputation);
+        issue(f, "average", ann, rows[i].average);
+        run(f, "gov.propose", "{\"procedure\":\"routine\",\"commands\":[]}", rows[i].weight);
+    }
+    run(f, "rules.params.set", "{\"params\":{\"weight_cap_nation\":1000000001}}",
+        "weight_cap_nation is at least 0, at most 1000000000");
+    free(ann);
+    free(who);
+    stop(f);
+}
+
+static void federation_money(void **state)
+{
+    struct fixture *f = federation(
+        json_pack("{s:i, s:i, s:i, s:i, s:i, s:i}", "rules.inflation_ppm", 10000,
+                  "rules.inflation_step_ppm", 5000, "rules.inflation_epochs", 3, "rules.yield_ppm",
+                  100000, "rules.average_epochs", 2, "rules.voted_epochs", 2));
+    char *who = org_fingerprint(&f->o.founders[0]), *ann = mb_asprintf("key/%s", who);
+    (void)state;
+    issue(f, "member", ann, 1);
+    issue(f, "member", "key/bob", 1);
+    issue(f, "member", "key/eve", 1);
+    issue(f, "coin", ann, 4000);
+    issue(f, "coin", "key/bob", 2000);
+    issue(f, "coin", "key/eve", 4000);
+    next_epoch(f); /* 1: 1 % of 10,000; nobody has taken part */
+    expect(f, "coin", "org/treasury", 100);
+    expect(f, "average", ann, 2000);
+    expect(f, "average", "key/eve", 2000);
+    char *body =
+        mb_asprintf("{\"to\":\"%s\",\"until\":%d,\"who\":\"bob\"}", who, ORG_CREATED + 72000);
+    run(f, "gov.delegate", body, "rules.denied");
+    issue(f, "delegate", ann, 20);
+    run(f, "gov.delegate", body, "\"ok\":true");
+    next_epoch(f); /* 2: ann did not vote, so bob did not take part either */
+    expect(f, "coin", "key/bob", 2000);
+    expect(f, "coin", "org/treasury", 201);
+    run(f, "gov.vote", "{}", "\"ok\":true");
+    expect(f, "voted", ann, 4);
+    next_epoch(f); /* 3: 0.5 % of 10,201 is 51, shared 300 to 150 */
+    expect(f, "coin", ann, 4034);
+    expect(f, "coin", "key/bob", 2017);
+    expect(f, "coin", "key/eve", 4000);
+    expect(f, "coin", "org/treasury", 201);
+    expect(f, "average", ann, 3500);
+    next_epoch(f); /* 4: 51 again, shared 350 to 175 */
+    expect(f, "coin", ann, 4068);
+    expect(f, "coin", "key/bob", 2034);
+    next_epoch(f); /* 5: the vote does not count any more */
+    expect(f, "coin", ann, 4068);
+    free(body);
+    free(ann);
+    free(who);
+    stop(f);
+}
+
+/* The only replica's part in the beacon of epoch: committed to in the epoch before. */
+static void beacon(struct fixture *f, const char *verb, int epoch)
+{
+    uint8_t value[32] = {7};
+    struct mb_hash hash = mb_sha256(value, sizeof value);
+    char hex[MB_HASH_HEX_SIZE];
+    bool reveals = strcmp(verb, "org.beacon.reveal") == 0;
+    memcpy(reveals ? hash.b : value, value, sizeof value);
+    mb_hash_hex(&hash, hex);
+    char *body =
+        mb_asprintf("{\"epoch\":%d,\"%s\":\"%s\"}", epoch, reveals ? "value" : "hash", hex);
+    char *result = org_do(&f->o, f->time, &f->o.replica, verb, body);
+    assert_non_null(strstr(result, "\"ok\":true"));
+    free(result);
+    free(body);
+}
+
+static void federation_raffle(void **state)
+{
+    struct fixture *f = federation(json_pack("{s:i, s:i, s:i}", "rules.raffle_prize", 101,
+                                             "rules.raffle_winners", 2, "rules.inflation_ppm", 0));
+    char *who = org_fingerprint(&f->o.founders[0]), *ann = mb_asprintf("key/%s", who);
+    (void)state;
+    issue(f, "coin", "org/treasury", 1000);
+    next_epoch(f); /* 1 */
+    run(f, "gov.vote", "{}", "\"ok\":true");
+    run(f, "gov.vote", "{}", "\"ok\":true");
+    expect(f, "ticket-b", ann, 1); /* however often one votes */
+    next_epoch(f);                 /* 2: the list is final; what others do is of the next list */
+    run(f, "gov.vote", "{}", "\"ok\":true");
+    expect(f, "ticket-a", ann, 1);
+    next_epoch(f); /* 3: nobody committed, so it is put off, and who votes now joins */
+    expect(f, "coin", ann, 0);
+    expect(f, "ticket-b", ann, 1);
+    issue(f, "ticket-b", "key/bob", 1);
+    beacon(f, "org.beacon.commit", 4);
+    next_epoch(f); /* 4: nor for epoch 3 */
+    beacon(f, "org.beacon.reveal", 4);
+    beacon(f, "org.beacon.commit", 5);
+    expect(f, "coin", "org/treasury", 1000);
+    next_epoch(f); /* 5: beacon 4 draws two of two; 1 of 101 stays */
+    expect(f, "coin", ann, 50);
+    expect(f, "coin", "key/bob", 50);
+    expect(f, "ticket-b", ann, 0);
+    expect(f, "ticket-b", "key/bob", 0);
+    expect(f, "ticket-a", ann, 1);
+    next_epoch(f); /* 6: beacon 5 is "", for nobody revealed */
+    expect(f, "ticket-a", ann, 1);
+    expect(f, "coin", "org/treasury", 900);
+    beacon(f, "org.beacon.commit", 7);
+    next_epoch(f); /* 7 */
+    beacon(f, "org.beacon.reveal", 7);
+    next_epoch(f); /* 8: one alone gets all of it */
+    expect(f, "ticket-a", ann, 0);
+    expect(f, "coin", ann, 151);
+    free(ann);
+    free(who);
+    stop(f);
+}
+
+static void federation_branches(void **state)
+{
+    struct fixture *f = federation(json_pack("{s:i, s:i, s:i, s:i}", "rules.spend_executive", 30,
+                                             "rules.target_executive", 10, "rules.figure_epochs", 2,
+                                             "rules.inflation_ppm", 0));
+    char *who = org_fingerprint(&f->o.founders[0]), *ann = mb_asprintf("key/%s", who);
+    static const char pay[] =
+        "{\"entries\":[{\"account\":\"org/executive\",\"amount\":-%d,\"asset\":\"coin\"},"
+        "{\"account\":\"key/bob\",\"amount\":%d,\"asset\":\"coin\"}]}";
+    (void)state;
+    issue(f, "coin", "org/executive", 1000);
+    issue(f, "seat-executive", ann, 3);
+    issue(f, "seat-executive", "key/bob", 10);
+    issue(f, "seat-finance", "key/bob", 10);
+    issue(f, "reputation", ann, 98);
+    issue(f, "reputation", "key/bob", 2);
+    next_epoch(f); /* 1 */
+    expect(f, "allowance", "org/executive", 30);
+    expect(f, "seat-executive", ann, 2);
+    char *some = mb_asprintf(pay, 20, 20), *more = mb_asprintf(pay, 11, 11);
+    run(f, "books.post", some, "\"ok\":true");
+    expect(f, "allowance", "org/executive", 10);
+    run(f, "books.post", more, "may spend 10 more in this epoch, not 11");
+    issue(f, "figure", "org/executive", 10);
+    next_epoch(f); /* 2: a new allowance; the figure is at its target, and reputation at its cap */
+    expect(f, "allowance", "org/executive", 30);
+    expect(f, "reputation", ann, 100);
+    expect(f, "reputation", "key/bob", 7);
+    expect(f, "figure", "org/executive", 0);
+    run(f, "books.post", more, "\"ok\":true");
+    next_epoch(f); /* 3: the mandate ends */
+    expect(f, "seat-executive", ann, 0);
+    issue(f, "figure", "org/executive", 9);
+    next_epoch(f); /* 4: under the target */
+    expect(f, "reputation", ann, 100);
+    expect(f, "reputation", "key/bob", 2);
+    next_epoch(f);
+    next_epoch(f); /* 6: and not under 0 */
+    expect(f, "reputation", "key/bob", 0);
+    free(some);
+    free(more);
+    free(ann);
+    free(who);
+    stop(f);
+}
+
+static void federation_delegates(void **state)
+{
+    struct fixture *f =
+        federation(json_pack("{s:i, s:i, s:i, s:i}", "rules.delegate_fee", 50, "rules.delegate_cap",
+                             2, "rules.delegate_epochs", 3, "rules.inflation_ppm", 0));
+    char *who = org_fingerprint(&f->o.founders[0]), *ann = mb_asprintf("key/%s", who);
+    static const char pay[] =
+        "{\"entries\":[{\"account\":\"%s\",\"amount\":-%d,\"asset\":\"coin\"},"
+        "{\"account\":\"org/delegates\",\"amount\":%d,\"asset\":\"coin\"}]}";
+    char *little = mb_asprintf(pay, ann, 49, 49), *fee = mb_asprintf(pay, ann, 50, 50);
+    static const struct {
+        const char *who;
+        int64_t after;
+        const char *has;
+    } rows[] = {{"a", 4 * 3600 + 1, "is one until"}, /* epochs 1 to 3: it ends as 4 begins */
+                {"a", 4 * 3600, "\"ok\":true"},
+                {"b", 2 * 3600, "\"ok\":true"},
+                {"c", 4 * 3600, "has 2 delegations, and 2 is the most"}};
+    (void)state;
+    issue(f, "coin", ann, 1000);
+    next_epoch(f);
+    run(f, "books.post", fee, "delegates are members");
+    issue(f, "member", ann, 1);
+    run(f, "books.post", little, "a delegate pays 50, not 49");
+    run(f, "books.post", fee, "a reputation of 20, not 0");
+    issue(f, "reputation", ann, 20);
+    run(f, "books.post", fee, "\"ok\":true");
+    expect(f, "delegate", ann, 3);
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *body = mb_asprintf("{\"to\":\"%s\",\"until\":%" PRId64 ",\"who\":\"%s\"}", who,
+                                 ORG_CREATED + rows[i].after, rows[i].who);
+        run(f, "gov.delegate", body, rows[i].has);
+        free(body);
+    }
+    next_epoch(f); /* 2: b's has ended */
+    char *body =
+        mb_asprintf("{\"to\":\"%s\",\"until\":%d,\"who\":\"c\"}", who, ORG_CREATED + 4 * 3600);
+    run(f, "gov.delegate", body, "\"ok\":true");
+    next_epoch(f);
+    next_epoch(f); /* 4: the year is over */
+    run(f, "gov.delegate", body, "no delegate");
+    run(f, "books.post", fee, "\"ok\":true");
+    expect(f, "delegate", ann, 6);
+    free(body);
+    free(little);
+    free(fee);
+    free(ann);
+    free(who);
+    stop(f);
+}
+
+static void issue_many(struct fixture *f, const char *what, int count, int amount)
+{
+    struct mb_buf body = {0};
+    mb_buf_addf(&body, "{\"entries\":[{\"account\":\"issue/%s\",\"amount\":%d,\"asset\":\"%s\"}",
+                what, -amount * count, what);
+    for (int i = 0; i < count; i++)
+        mb_buf_addf(&body,
+                    ",{\"account\":\"key/SHA256:0123456789abcdefghijklmnopqrstuvwxyzABC%04d\","
+                    "\"amount\":%d,\"asset\":\"%s\"}",
+                    i, amount, what);
+    mb_buf_addf(&body, "]}");
+    run(f, "books.post", mb_buf_text(&body), "\"ok\":true");
+    mb_buf_clear(&body);
+}
+
+#define MEMBERS 400
+
+static void federation_at_its_limits(void **state)
+{
+    static const char who[] = "SHA256:0123456789abcdefghijklmnopqrstuvwxyzABC";
+    char account[64];
+    struct fixture *f = federation(json_pack("{s:i, s:i, s:i, s:i}", "rules.raffle_prize", 100,
+                                             "rules.raffle_winners", 4, "rules.target_executive", 1,
+                                             "rules.figure_epochs", 1));
+    (void)state;
+    issue(f, "coin", "org/treasury", 1000000);
+    next_epoch(f); /* 1 */
+    beacon(f, "org.beacon.commit", 2);
+    issue_many(f, "coin", MEMBERS, 3000000);
+    issue_many(f, "average", MEMBERS, 1000000);
+    issue_many(f, "member", MEMBERS, 1);
+    issue_many(f, "ticket-b", MEMBERS, 1);
+    issue_many(f, "voted", 1, 9); /* the others delegate, which takes longer */
+    issue_many(f, "seat-executive", 40, 9);
+    issue_many(f, "reputation", 40, 9);
+    issue_many(f, "delegate", 1, 9);
+    for (int i = 1; i < MEMBERS; i++) {
+        char *body = mb_asprintf("{\"to\":\"%s0000\",\"until\":%d,\"who\":\"%s%04d\"}", who,
+                                 ORG_CREATED + 9 * 3600, who, i);
+        if (i == 1)
+            run(f, "rules.params.set", "{\"params\":{\"delegate_cap\":1000}}", "\"ok\":true");
+        run(f, "gov.delegate", body, "\"ok\":true");
+        free(body);
+    }
+    next_epoch(f); /* 2 */
+    beacon(f, "org.beacon.reveal", 2);
+    next_epoch(f); /* 3 */
+    mb_snprintf(account, sizeof account, "key/%s%04d", who, MEMBERS - 1);
+    expect(f, "average", account, 1131111);
+    expect(f, "ticket-b", account, 0);
+    mb_snprintf(account, sizeof account, "key/%s%04d", who, 39);
+    expect(f, "seat-executive", account, 7);
+    expect(f, "reputation", account, 0);
+    stop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -322,6 +698,12 @@ int main(void)
         cmocka_unit_test(cooperative_at_its_limits),
         cmocka_unit_test(cooperative_votes_and_treasury),
         cmocka_unit_test(cooperative_salami_spending_under_the_limit),
+        cmocka_unit_test(federation_weights),
+        cmocka_unit_test(federation_money),
+        cmocka_unit_test(federation_raffle),
+        cmocka_unit_test(federation_branches),
+        cmocka_unit_test(federation_delegates),
+        cmocka_unit_test(federation_at_its_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
