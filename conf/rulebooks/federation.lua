@@ -2,7 +2,8 @@
 -- federation: nations, organisations and individuals; a currency on a schedule; weights of reputation and
 -- savings; delegates; five branches with mandates and allowances; a raffle among voters; key figures.
 --
--- Proposals make the assets. Where one is missing, its part rests. All but the currency are not
+-- Proposals make the assets, and open the accounts org/treasury, org/delegates and org/BRANCH. Where an asset is
+-- missing, its part rests. All but the currency are not
 -- transferable, and the organisation issues them.
 --   nation, organisation, individual   what a member is: who is none of them has no weight. Of several, the first.
 --   coin        the currency, transferable
@@ -52,7 +53,8 @@
 --
 -- A delegation ends with its delegate's year, for it cannot be made for longer. A delegate whom reputation left
 -- keeps the year that was paid. A delegation of all procedures counts as taking part.
--- Founders are not bound by allowances until they retire; passed proposals never are.
+-- Founders without a seat are not bound by allowances until they retire; passed proposals never are.
+-- How many seats a branch has is for its elections to keep to. Who left and comes back has the average of then.
 -- While reputation decays in several blocks (over 2,048 holders), an epoch's reward or sanction is refused.
 --
 -- One epoch has room for 400 members and 40 seats; where there are too many, nothing is done in it, and the

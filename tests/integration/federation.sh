@@ -15,7 +15,7 @@ for p in routine treasury constitution; do
     for s in support_s=60 review_s=1 voting_s=4 grace_s=2; do params+=(--param "gov.$p.$s"); done
 done
 for p in inflation_ppm=10000 yield_ppm=2000 average_epochs=2 delegate_fee=40 delegate_reputation=20 \
-    delegate_epochs=8 spend_executive=30 figure_epochs=1 raffle_prize=10; do params+=(--param "rules.$p"); done
+    delegate_epochs=8 spend_executive=30 figure_epochs=1 raffle_prize=60; do params+=(--param "rules.$p"); done
 t 'found' found "$data" --module books --module gov --module rules --epoch $period \
     --rulebook "$top/conf/rulebooks/federation.lua" "${params[@]}"
 t 'starts' start_daemon node "$data"
@@ -78,15 +78,18 @@ averaged() { [ "$(held average "key/$ida")" -ge 500 ]; }
 t 'and what each holds is noted, slowly' wait_until 10 averaged
 
 section 'a delegate'
+names_omar() { # SECONDS
+    mb send gov.delegate - --id ida <<<"{\"to\":\"$omar\",\"until\":$(($(date +%s) + $1))}"
+}
 exits 'takes reputation' 1 'a reputation of 20, not 0' post omar "key/$omar" coin -40 org/delegates coin 40
 t 'Omar is given some' give "key/$omar" reputation 50
 exits 'takes the fee' 1 'pays 40, not 39' post omar "key/$omar" coin -39 org/delegates coin 39
 exits 'Ida cannot name him yet' 1 'no delegate' \
-    mb send gov.delegate - --id ida <<<"{\"to\":\"$omar\",\"until\":$(($(date +%s) + 60))}"
+    names_omar 60
 t 'Omar pays' post omar "key/$omar" coin -40 org/delegates coin 40
 exits 'not for longer than his term' 1 'is one until' \
-    mb send gov.delegate - --id ida <<<"{\"to\":\"$omar\",\"until\":$(($(date +%s) + 3600))}"
-t 'Ida names him' mb send gov.delegate - --id ida <<<"{\"to\":\"$omar\",\"until\":$(($(date +%s) + 60))}"
+    names_omar 3600
+t 'Ida names him' names_omar 60
 
 section 'an election: who is the executive, for 20 epochs?'
 seat() { # FINGERPRINT: the commands of an option
@@ -94,16 +97,18 @@ seat() { # FINGERPRINT: the commands of an option
         {"account":"key/'"$1"'","asset":"seat-executive","amount":20}]}}]'
 }
 echo "[{\"title\":\"Nadia\",\"commands\":$(seat "$nadia")},{\"title\":\"Ida\",\"commands\":$(seat "$ida")}]" >"$work/options"
+low=$(held average "key/$omar")
 t 'proposed' mb proposal create election 'An executive' --options "$work/options" --id ida
 t 'the vote opens' wait_until 20 in_state 1 voting
 weight=$(key_of "gov/elector/1/$omar" | jq .weight)
-is 'Omar weighs his reputation, and his savings' "$weight" "$((500 + $(held average "key/$omar")))"
+[ "$low" -gt 0 ] && [ "$weight" -ge $((500 + low)) ] && [ "$weight" -le $((500 + $(held average "key/$omar"))) ]
+ok $? "Omar weighs his reputation, and his savings: $weight"
 is 'Fay is a member of no kind, and no elector' \
     "$(key_of "gov/elector/1/$(who default)")" null
 t 'Nadia votes for herself' mb proposal vote 1 --ranking 0 --id nadia
 t 'Omar votes for Ida, for two' mb proposal vote 1 --ranking 1 --id omar
 is 'and has a ticket' "$(($(held ticket-a "key/$omar") + $(held ticket-b "key/$omar")))" 1
-voted=$(epoch)
+voted=$(epoch) nadia_had=$(held coin "key/$nadia") omar_had=$(held coin "key/$omar")
 t 'decided' wait_until 30 in_state 1 executed
 seated=$(held seat-executive "key/$ida")
 [ "$seated" -ge 18 ] && [ "$seated" -le 20 ] && [ "$(held seat-executive "key/$nadia")" = 0 ]
@@ -135,19 +140,24 @@ sanctioned() { [ "$(held reputation "key/$ida")" = 0 ]; }
 t 'and sanctioned after the next, with nothing measured' wait_until 40 sanctioned
 
 section 'the raffle'
-drawn() { mb log --limit 1000 --json | jq -e --arg m "raffle of epoch $voted, beacon $((voted + 1))" \
-    '[.. | objects | select(.memo? == $m)] | length > 0'; }
-t 'one was drawn among the voters' wait_until 60 drawn
+# Nadia was paid 30 by Ida; both have yields, of a few coins in all.
+drawn() {
+    [ "$(held coin "key/$nadia")" -ge $((nadia_had + 90)) ] || [ "$(held coin "key/$omar")" -ge $((omar_had + 60)) ]
+}
+t 'one of the two voters has won 60' wait_until 60 drawn
 [[ $(key_of "org/beacon/$((voted + 1))" | jq -r .value) =~ ^[0-9a-f]{64}$ ]]
 ok $? 'with the beacon of the epoch after'
 is 'and the tickets are gone' "$(held ticket-a "key/$omar") $(held ticket-b "key/$omar")" '0 0'
+
+[ "$(held coin "key/$ida")" -gt 1000 ]
+ok $? 'Ida, whose delegate voted, has had yields'
 
 section 'a veto'
 t 'Omar coordinates' give "key/$omar" seat-coordination 20
 t 'another election' mb proposal create election 'Again' --options "$work/options" --id nadia
 t 'its vote opens' wait_until 20 in_state 2 voting
-exits 'Nadia has no veto' 1 'gov\.no_veto' mb proposal veto 2 --reason 'I lost' --id nadia
-t 'Omar vetoes it' mb proposal veto 2 --reason 'There is an executive' --id omar
+exits 'Nadia has no veto' 1 'gov\.no_veto' mb proposal veto 2 'I lost' --id nadia
+t 'Omar vetoes it' mb proposal veto 2 'There is an executive' --id omar
 is 'it has ended' "$(state_of 2)" vetoed
 
 section 'audit'
