@@ -3,8 +3,7 @@
 -- savings; delegates; five branches with mandates and allowances; a raffle among voters; key figures.
 --
 -- Proposals make the assets, and open the accounts org/treasury, org/delegates and org/BRANCH. Where an asset is
--- missing, its part rests. All but the currency are not
--- transferable, and the organisation issues them.
+-- missing, its part rests. All but the currency are not transferable, and the organisation issues them.
 --   nation, organisation, individual   what a member is: who is none of them has no weight. Of several, the first.
 --   coin        the currency, transferable
 --   average     written by this: what a member held of the currency on average. At each epoch it moves by one
@@ -47,9 +46,9 @@
 --
 -- The raffle: votes in epoch m make its list, which is final when m+1 begins. It is drawn when m+2 begins, with
 -- the beacon of m+1 (magicbiz-protocol(7), BEACON), 60 bits for each winner, and by nothing else. Where that
--- beacon is missing or "", it is put off by two epochs, and their voters join it; only all replicas together
--- can do that, and they could as well choose the value. The rulebook cannot hash: another draw from the same
--- beacon comes out alike unless it hashes. Without the parameter beacon of the organisation nothing is drawn.
+-- beacon is missing or "", it is put off by two epochs, and their voters join it: all replicas together can bring
+-- that about, and a leader who keeps all reveals out of an epoch. The rulebook cannot hash: another draw from the
+-- same beacon comes out alike unless it hashes. Without the organisation's parameter beacon nothing is drawn.
 --
 -- A delegation ends with its delegate's year, for it cannot be made for longer. A delegate whom reputation left
 -- keeps the year that was paid. A delegation of all procedures counts as taking part.
