@@ -513,16 +513,13 @@ static void test_veto_and_audit(void **state)
     gov_stop(t);
 }
 
-/* More electors than one block takes: the vote opens when all are frozen. */
-static void test_many_electors_are_frozen_over_blocks(void **state)
+static void make_voters(struct gov_test *t, int count)
 {
-    struct gov_test *t = gov_start(4, "{}");
     struct mb_buf entries = {0};
-    (void)state;
     gov_do(t, 0, "", "books.asset.create", "{\"asset\":\"voter\"}");
     set_procedure(t, "{\"name\":\"wide\",\"electorate\":\"voter\",\"sponsors\":0,\"review_s\":10,"
                      "\"voting_s\":1000,\"grace_s\":0}");
-    for (int i = 0; i < 2500; i++) { /* 25 postings of 100 */
+    for (int i = 0; i < count; i++) { /* in postings of 100 */
         char fp[MB_FINGERPRINT_SIZE];
         struct mb_public_key key = {{(uint8_t)i, (uint8_t)(i >> 8), 7}};
         mb_public_key_fingerprint(&key, fp);
@@ -533,6 +530,36 @@ static void test_many_electors_are_frozen_over_blocks(void **state)
             mb_buf_reset(&entries);
         }
     }
+    mb_buf_clear(&entries);
+}
+
+/* A rulebook that takes long to weigh holds no block up for long. */
+static void test_electors_whom_a_rulebook_weighs_are_fewer_in_a_block(void **state)
+{
+    struct gov_test *t = gov_start(4, "{}");
+    (void)state;
+    make_voters(t, 100);
+    issue(t, "voter", 1, 1);
+    assert_int_equal(t->backend.ops->put(t->backend.self, 0, "rules/hash", mb_bytes_of("\"x\"")),
+                     0);
+    gov_make(t, 0, "1", "wide", "[]");
+    t->now += 10;
+    gov_block(t, NULL, 0);
+    gov_is(t, P1, "electors", "50");
+    gov_block(t, NULL, 0);
+    gov_is(t, P1, "electors", "100");
+    gov_block(t, NULL, 0);
+    gov_state_is(t, "1", "voting");
+    gov_is(t, P1, "eligible", "101");
+    gov_stop(t);
+}
+
+/* More electors than one block takes: the vote opens when all are frozen. */
+static void test_many_electors_are_frozen_over_blocks(void **state)
+{
+    struct gov_test *t = gov_start(4, "{}");
+    (void)state;
+    make_voters(t, 2500);
     issue(t, "voter", 1, 1);
     gov_make(t, 0, "1", "wide", "[]");
     t->now += 10;
@@ -550,7 +577,6 @@ static void test_many_electors_are_frozen_over_blocks(void **state)
     gov_pass(t, 1000);
     gov_state_is(t, "1", "defeated");
     gov_is(t, P1, "reason.args.1", "251"); /* a tenth, upwards */
-    mb_buf_clear(&entries);
     gov_stop(t);
 }
 
@@ -614,6 +640,7 @@ int main(void)
         cmocka_unit_test(test_delegation),
         cmocka_unit_test(test_weight_of_an_asset),
         cmocka_unit_test(test_veto_and_audit),
+        cmocka_unit_test(test_electors_whom_a_rulebook_weighs_are_fewer_in_a_block),
         cmocka_unit_test(test_many_electors_are_frozen_over_blocks),
         cmocka_unit_test(test_founders_are_the_members_without_books),
         cmocka_unit_test(test_messages_name_figure_and_limit),
