@@ -3,7 +3,7 @@
 #
 # A federation founded with conf/rulebooks/federation.lua: Nadia speaks for a nation, Omar for an organisation, Ida
 # for herself. Money on a schedule, a delegate, an election and its mandate, an allowance, a measurement, a veto
-# and a raffle from the beacon; on one real daemon.
+# and a raffle from the beacon of three replicas; on three real daemons.
 . "$(dirname "$0")/lib.sh"
 data=$work/data
 period=15
@@ -18,10 +18,31 @@ for p in inflation_ppm=10000 yield_ppm=2000 average_epochs=2 delegate_fee=40 del
     delegate_epochs=8 spend_executive=30 figure_epochs=1 raffle_prize=60; do params+=(--param "rules.$p"); done
 t 'found' found "$data" --module books --module gov --module rules --epoch $period \
     --rulebook "$top/conf/rulebooks/federation.lua" "${params[@]}"
+mkdir "$work/peers"
+settings() { # DATA: how it meets the others
+    sed -i '/^sockets/d' "$1/magicbiz.conf"
+    printf '\n[consensus]\nfolder = %s\nelection_ms = 1500\nrebuild_ms = 0\nheartbeat_ms = 100\nround_trip_ms = 20\n' \
+        "$work/peers" >>"$1/magicbiz.conf"
+}
+settings "$data"
 t 'starts' start_daemon node "$data"
 MAGICBIZ_SOCKET=$data/run/public.sock
 export MAGICBIZ_SOCKET
 t 'join' mb org join federation "$(jq -r .join "$data.json")"
+t 'an invite' mb replica invite
+invite=$(tail -n 1 "$work/t.out")
+voter() { curl -s -m 10 --unix-socket "$1/run/operator.sock" http://x/v1/status | grep -qE '"role":"(replica|leader)"'; }
+in_force() { ! get '/v1/state?key=core/config/next' | grep -q replicas; }
+for i in 2 3; do
+    t "machine $i joins" magicbizd join --invite "$invite" --data "$data$i" --tor none --socket "$MAGICBIZ_SOCKET"
+    settings "$data$i"
+    printf '\n[follow]\nsockets = %s\n' "$MAGICBIZ_SOCKET" >>"$data$i/magicbiz.conf"
+    t 'starts' start_daemon "node$i" "$data$i"
+    t 'asks to be a replica' mb replica request --socket "$data$i/run/operator.sock"
+    t 'is made one' mb replica add "$(tail -n 1 "$work/t.out")"
+    t 'votes' wait_until 60 voter "$data$i"
+    t 'and is in force' wait_until 60 in_force
+done
 who() { mb id show --id "$1" --json | jq -r .fingerprint; }
 nadia=$(who nadia) omar=$(who omar) ida=$(who ida) # fingerprints
 # In the newest state, whether a checkpoint covers it or not.
@@ -145,8 +166,8 @@ drawn() {
     [ "$(held coin "key/$nadia")" -ge $((nadia_had + 90)) ] || [ "$(held coin "key/$omar")" -ge $((omar_had + 60)) ]
 }
 t 'one of the two voters has won 60' wait_until 60 drawn
-[[ $(key_of "org/beacon/$((voted + 1))" | jq -r .value) =~ ^[0-9a-f]{64}$ ]]
-ok $? 'with the beacon of the epoch after'
+key_of "org/beacon/$((voted + 1))" | jq -e '.value | test("^[0-9a-f]{64}$")' >"$work/t.out"
+ok $? 'with the beacon of the epoch after' "$work/t.out"
 is 'and the tickets are gone' "$(held ticket-a "key/$omar") $(held ticket-b "key/$omar")" '0 0'
 
 [ "$(held coin "key/$ida")" -gt 1000 ]
@@ -165,5 +186,11 @@ slot_now=$(slot)
 covered() { [ "$(mb audit --json | jq .checkpoint)" -ge "$slot_now" ]; }
 t 'a checkpoint covers it' wait_until 30 covered
 exits 'the whole ledger replays' 0 'everything holds' mb audit --full
-stop node
+same() {
+    local i one
+    one=$(standing)
+    for i in 2 3; do [ "$(MAGICBIZ_SOCKET=$data$i/run/public.sock standing)" = "$one" ] || return 1; done
+}
+t 'all three came to the same' wait_until 60 same
+for n in node node2 node3; do stop $n; done
 finish
