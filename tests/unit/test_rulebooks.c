@@ -691,6 +691,116 @@ static void federation_at_its_limits(void **state)
     stop(f);
 }
 
+/* --- artists --- */
+
+static void weighs(struct fixture *f, int64_t weight)
+{
+    char *has = mb_asprintf("\"weight\":%" PRId64 "}", weight);
+    run(f, "gov.propose", "{\"procedure\":\"routine\",\"commands\":[]}", has);
+    free(has);
+}
+
+static void artists_share_votes_and_income(void **state)
+{
+    struct fixture *f = start("artists.lua", json_pack("{s:i}", "rules.dividend", 40));
+    char *who = org_fingerprint(&f->o.founders[0]), *ann = mb_asprintf("key/%s", who);
+    (void)state;
+    weighs(f, 1); /* each member, until there are votes */
+    run(f, "books.asset.create", "{\"asset\":\"vote\"}", "\"ok\":true");
+    weighs(f, 0);
+    issue(f, "share", ann, 60);
+    issue(f, "share", "key/bob", 30);
+    issue(f, "share", "org/reserve", 500); /* no owner */
+    weighs(f, 0);
+    issue(f, "coin", "org/income", 1000);
+    next_epoch(f);
+    weighs(f, 60);
+    expect(f, "vote", ann, 60);
+    expect(f, "vote", "key/bob", 30);
+    expect(f, "vote", "org/reserve", 0);
+    expect(f, "coin", ann, 266);
+    expect(f, "coin", "key/bob", 133);
+    expect(f, "coin", "org/treasury", 601);
+    expect(f, "coin", "org/income", 0);
+    /* Sold: they count for nobody until the next epoch. */
+    issue(f, "share", ann, -50);
+    issue(f, "share", "key/cat", 50);
+    weighs(f, 10);
+    next_epoch(f);
+    weighs(f, 10);
+    expect(f, "vote", "key/cat", 50);
+    /* Bought: from the next epoch. */
+    issue(f, "share", ann, 30);
+    issue(f, "share", "key/bob", -30);
+    weighs(f, 10);
+    next_epoch(f);
+    weighs(f, 40);
+    expect(f, "vote", "key/bob", 0);
+    free(ann);
+    free(who);
+    stop(f);
+}
+
+/* All shares change hands from 1,000 owners to 1,000 others, and there is an income. */
+static void artists_at_their_limit(void **state)
+{
+    struct fixture *f = start("artists.lua", json_object());
+    char name[2][64];
+    (void)state;
+    run(f, "books.asset.create", "{\"asset\":\"vote\"}", "\"ok\":true");
+    for (int turn = 0; turn < 2; turn++) {
+        for (int i = 0; i < 1000; i++) {
+            for (int k = 0; k < 2; k++)
+                mb_snprintf(name[k], sizeof name[k],
+                            "key/SHA256:%d123456789abcdefghijklmnopqrstu%04d", k, i);
+            issue(f, "share", name[turn], 2);
+            if (turn == 1)
+                issue(f, "share", name[0], -2);
+        }
+        issue(f, "coin", "org/income", 4000);
+        next_epoch(f);
+        expect(f, "vote", name[turn], 2);
+        expect(f, "vote", name[1 - turn], 0);
+        expect(f, "coin", name[turn], 2);
+        expect(f, "coin", "org/treasury", 2000 * (turn + 1));
+    }
+    stop(f);
+}
+
+static void artists_decide(void **state)
+{
+    struct fixture *f = start("artists.lua", json_object());
+#define SPEND                                                                                      \
+    "{\"type\":\"books.post\",\"body\":{\"entries\":[{\"account\":\"org/treasury\",\"amount\":-5," \
+    "\"asset\":\"coin\"},{\"account\":\"key/bob\",\"amount\":5,\"asset\":\"coin\"}]}}"
+#define MERGE                                                                                      \
+    "{\"type\":\"vcs.merge\",\"body\":{\"repo\":\"r\",\"proposal\":1,\"old\":\"1\",\"new\":\"2\"}" \
+    "}"
+    static const struct {
+        const char *procedure, *commands, *has;
+    } rows[] = {
+        {"routine", "[" SPEND "]", "procedure treasury"},
+        {"treasury", "[" SPEND "]", "\"ok\":true"},
+        {"treasury", "[" SPEND "," MERGE "]", "procedure feature"},
+        {"feature", "[" SPEND "]", "only what is merged"},
+        {"feature", "[" MERGE "," SPEND "]", "no such proposal"},
+        {"feature", "[{\"type\":\"names.set\",\"body\":{}}]", "no more"},
+        {"constitution", "[" SPEND "," MERGE "]", "\"ok\":true"},
+        {"routine", "[1]", "no commands"},
+        {"routine", "[{\"type\":\"x\",\"body\":2}]", "no commands"},
+        {"routine", "[{\"type\":\"books.post\",\"body\":{\"entries\":[1]}}]", "no commands"},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *body = mb_asprintf("{\"procedure\":\"%s\",\"commands\":%s}", rows[i].procedure,
+                                 rows[i].commands);
+        run(f, "gov.propose", body, rows[i].has);
+        free(body);
+    }
+    run(f, "rules.params.set", "{\"params\":{\"dividend\":101}}", "dividend is 0 to 100");
+    stop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -704,6 +814,9 @@ int main(void)
         cmocka_unit_test(federation_branches),
         cmocka_unit_test(federation_delegates),
         cmocka_unit_test(federation_at_its_limits),
+        cmocka_unit_test(artists_share_votes_and_income),
+        cmocka_unit_test(artists_at_their_limit),
+        cmocka_unit_test(artists_decide),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
