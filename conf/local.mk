@@ -1,4 +1,5 @@
 confexamplesdir = $(docdir)/examples
 dist_confexamples_DATA = conf/magicbiz.conf
 rulebookdir = $(pkgdatadir)/rulebooks
-dist_rulebook_DATA = conf/rulebooks/artists.lua conf/rulebooks/cooperative.lua conf/rulebooks/federation.lua
+dist_rulebook_DATA = conf/rulebooks/artists.lua conf/rulebooks/cooperative.lua conf/rulebooks/federation.lua \
+	conf/rulebooks/makerspace.lua

@@ -13,4 +13,5 @@ unit_tests += tests/unit/test_rules_apply tests/unit/test_rulebooks
 tests_unit_test_rules_apply_LDADD = modules/rules/librules.la $(LDADD)
 tests_unit_test_rulebooks_LDADD = modules/rules/librules.la $(LDADD)
 integration_tests += tests/integration/rules.sh tests/integration/cooperative.sh \
-	tests/integration/federation.sh tests/integration/artists.sh
+	tests/integration/federation.sh tests/integration/artists.sh \
+	tests/integration/makerspace.sh

@@ -96,6 +96,8 @@ int cli_pin_save(const struct cli *c, const struct mb_pin *pin, struct mb_error 
 int cli_pin_load(const struct cli *c, const char *name, struct mb_pin *pin, struct mb_error *error);
 /* Names of all that were joined, sorted; free each and the array. */
 size_t cli_pin_names(const struct cli *c, char ***names);
+/* The pin of --org NAME, $MAGICBIZ_ORG, or the only one joined; nobody is asked. */
+int cli_choose_pin(struct cli *c, struct mb_pin *pin, struct mb_error *error);
 
 /* --- Talking to an organisation (remote.c), every answer checked (verify.c) --- */
 
@@ -213,6 +215,11 @@ int cli_replay(struct cli_org *o, struct mb_audit *audit, const struct cli_onloo
  */
 int cli_submit(struct cli_org *o, const struct cli_identity *id, const char *type,
                const json_t *body, json_t **result, struct mb_error *error);
+
+/* Submit an envelope that was signed before; the same bytes count once, however often they come.
+ * As cli_submit(), but the work that the organisation asks for is not brought. */
+int cli_submit_envelope(struct cli_org *o, const json_t *envelope, json_t **result,
+                        struct mb_error *error);
 
 /* Sign and submit as the identity that --id names, and show the result: a whole command of this
  * program. body is taken. */

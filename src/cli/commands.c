@@ -18,6 +18,8 @@ extern const struct cli_command cmd_proposal_veto, cmd_proposal_audit, cmd_deleg
 extern const struct cli_command cmd_inbox, cmd_calendar;
 extern const struct cli_command cmd_member_apply, cmd_member_list, cmd_member_admit;
 extern const struct cli_command cmd_member_resign;
+extern const struct cli_command cmd_access_extract, cmd_access_check;
+extern const struct cli_command cmd_access_queue, cmd_access_submit;
 extern const struct cli_command cmd_completion, cmd_manual;
 
 const struct cli_command *const cli_commands[] = {
@@ -71,6 +73,10 @@ const struct cli_command *const cli_commands[] = {
     &cmd_books_pay,
     &cmd_books_post,
     &cmd_books_export,
+    &cmd_access_extract,
+    &cmd_access_check,
+    &cmd_access_queue,
+    &cmd_access_submit,
     &cmd_completion,
     &cmd_manual,
     NULL,

@@ -1,7 +1,9 @@
 bin_PROGRAMS += magicbiz
 magicbiz_SOURCES = \
 	src/cli/cli.h \
+	src/cli/access.c src/cli/access.h \
 	src/cli/amount.c src/cli/amount.h \
+	src/cli/cmd_access.c \
 	src/cli/cmd_books.c \
 	src/cli/cmd_completion.c \
 	src/cli/cmd_id.c \
@@ -46,11 +48,13 @@ git_remote_magicbiz_SOURCES = \
 	src/cli/verify.c
 git_remote_magicbiz_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS)
 
-unit_tests += tests/unit/test_cli tests/unit/test_amount tests/unit/test_cli_replicas
+unit_tests += tests/unit/test_access_offline tests/unit/test_cli tests/unit/test_amount tests/unit/test_cli_replicas
 tests_unit_test_cli_SOURCES = tests/unit/test_cli.c src/cli/scrub.c src/cli/show.c
 tests_unit_test_cli_replicas_SOURCES = tests/unit/test_cli_replicas.c src/cli/handover.c src/cli/verify.c
-fuzz_targets += tests/fuzz/fuzz_cli_pin tests/fuzz/fuzz_scrub
+fuzz_targets += tests/fuzz/fuzz_access tests/fuzz/fuzz_cli_pin tests/fuzz/fuzz_scrub
 tests_fuzz_fuzz_cli_pin_SOURCES = tests/fuzz/fuzz_cli_pin.c
 tests_fuzz_fuzz_scrub_SOURCES = tests/fuzz/fuzz_scrub.c src/cli/scrub.c
 tests_fuzz_fuzz_scrub_LDADD = modules/vcs/libvcs.la $(LDADD)
 tests_unit_test_amount_SOURCES = tests/unit/test_amount.c src/cli/amount.c
+tests_unit_test_access_offline_SOURCES = tests/unit/test_access_offline.c src/cli/access.c
+tests_fuzz_fuzz_access_SOURCES = tests/fuzz/fuzz_access.c src/cli/access.c

@@ -257,7 +257,7 @@ int cli_operator(struct cli *c, const char *path, json_t **out, struct mb_error 
     return rc;
 }
 
-static int choose_pin(struct cli *c, struct mb_pin *pin, struct mb_error *error)
+int cli_choose_pin(struct cli *c, struct mb_pin *pin, struct mb_error *error)
 {
     const char *name = setting(c, "org", "MAGICBIZ_ORG");
     char **names;
@@ -337,7 +337,7 @@ static int follow_onions(struct cli_org *o, struct mb_error *error)
 int cli_open_org(struct cli *c, struct cli_org **out, struct mb_error *error)
 {
     struct mb_pin pin = {0};
-    int rc = choose_pin(c, &pin, error);
+    int rc = cli_choose_pin(c, &pin, error);
     if (rc == 0)
         rc = cli_connect(c, &pin, out, error);
     mb_pin_clear(&pin);

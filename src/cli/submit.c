@@ -61,6 +61,23 @@ static unsigned work_asked(const json_t *answer)
     return asked && bits > 0 && bits <= 40 ? (unsigned)bits : 0;
 }
 
+/* An answer (taken) that is an error is one. */
+static int take_answer(int rc, json_t *answer, json_t **result, struct mb_error *error)
+{
+    const json_t *e = json_object_get(answer, "error");
+    if (rc == 0 && e != NULL) {
+        const char *message =
+            mb_json_get_text(e, "message", mb_json_get_text(answer, "message", ""));
+        const char *code = mb_json_get_text(e, "code", "");
+        rc = mb_fail(error, strncmp(code, "limit.", 6) == 0 ? MB_EREACH : MB_EREFUSED, code,
+                     "%s: %s", code, message);
+        json_decref(answer);
+        answer = NULL;
+    }
+    *result = answer;
+    return rc;
+}
+
 int cli_submit(struct cli_org *o, const struct cli_identity *id, const char *type,
                const json_t *body, json_t **result, struct mb_error *error)
 {
@@ -77,18 +94,15 @@ int cli_submit(struct cli_org *o, const struct cli_identity *id, const char *typ
         rc = envelope != NULL ? post(o, envelope, &answer, error) : MB_EIO;
     }
     json_decref(envelope);
-    const json_t *e = json_object_get(answer, "error");
-    if (rc == 0 && e != NULL) {
-        const char *message =
-            mb_json_get_text(e, "message", mb_json_get_text(answer, "message", ""));
-        const char *code = mb_json_get_text(e, "code", "");
-        rc = mb_fail(error, strncmp(code, "limit.", 6) == 0 ? MB_EREACH : MB_EREFUSED, code,
-                     "%s: %s", code, message);
-        json_decref(answer);
-        answer = NULL;
-    }
-    *result = answer;
-    return rc;
+    return take_answer(rc, answer, result, error);
+}
+
+int cli_submit_envelope(struct cli_org *o, const json_t *envelope, json_t **result,
+                        struct mb_error *error)
+{
+    json_t *answer = NULL;
+    int rc = post(o, envelope, &answer, error);
+    return take_answer(rc, answer, result, error);
 }
 
 int cli_act(struct cli *c, const char *type, json_t *body_take, struct mb_error *error)

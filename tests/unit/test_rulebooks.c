@@ -84,7 +84,12 @@ static int open_account(struct mb_tx *tx, const struct mb_context *ctx, const js
 static const struct mb_json_field post_fields[] = {
     {"entries", MB_JSON_ARRAY, false, 1, 1000}, {"memo", MB_JSON_STRING, true, 0, 0}, {0}};
 static const struct mb_json_field asset_fields[] = {
-    {"asset", MB_JSON_STRING, false, 1, 40}, {"cap", MB_JSON_INT, true, 0, INT64_MAX}, {0}};
+    {"asset", MB_JSON_STRING, false, 1, 40},
+    {"cap", MB_JSON_INT, true, 0, INT64_MAX},
+    {"half_life_epochs", MB_JSON_INT, true, 0, 9},
+    {"issuer", MB_JSON_STRING, true, 1, 40},
+    {"transferable", MB_JSON_INT, true, 0, 1},
+    {0}};
 static const struct mb_json_field account_fields[] = {{"account", MB_JSON_STRING, false, 1, 128},
                                                       {0}};
 static int propose(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
@@ -691,6 +696,134 @@ static void federation_at_its_limits(void **state)
     stop(f);
 }
 
+/* --- makerspace --- */
+
+static void make_asset(struct fixture *f, const char *name)
+{
+    char *body = mb_asprintf("{\"asset\":\"%s\",\"half_life_epochs\":0,\"issuer\":\"org\","
+                             "\"transferable\":0}",
+                             name);
+    run(f, "books.asset.create", body, "\"ok\":true");
+    free(body);
+}
+
+/* From the issue account of an asset, by the first founder. */
+static void post_issue(struct fixture *f, const char *asset, const char *account, int amount,
+                       const char *has)
+{
+    char *body = mb_asprintf("{\"entries\":[{\"account\":\"%s\",\"amount\":%d,\"asset\":\"%s\"},"
+                             "{\"account\":\"issue/%s\",\"amount\":%d,\"asset\":\"%s\"}]}",
+                             account, amount, asset, asset, -amount, asset);
+    run(f, "books.post", body, has);
+    free(body);
+}
+
+static void makerspace_certifies_and_takes_back(void **state)
+{
+    struct fixture *f = start("makerspace.lua", json_pack("{s:i}", "rules.cert_epochs", 3));
+    char *who = org_fingerprint(&f->o.founders[0]), *ann = mb_asprintf("key/%s", who);
+    (void)state;
+    issue(f, "member", ann, 1);
+    issue(f, "member", "key/bob", 1);
+    make_asset(f, "cert-laser");
+    issue(f, "trainer-laser", ann, 1);
+    post_issue(f, "cert-laser", ann, 1, "nobody certifies their own key");
+    post_issue(f, "cert-laser", "key/eve", 1, "only members are certified");
+    post_issue(f, "cert-laser", "key/bob", 4, "3 epochs ahead at most, and 0 are there");
+    post_issue(f, "cert-laser", "key/bob", 2, "\"ok\":true");
+    post_issue(f, "cert-laser", "key/bob", 2, "and 2 are there");
+    expect(f, "cert-laser", "key/bob", 2);
+    next_epoch(f);
+    expect(f, "cert-laser", "key/bob", 1);
+    next_epoch(f);
+    expect(f, "cert-laser", "key/bob", 0);
+    next_epoch(f);
+    expect(f, "cert-laser", "key/bob", 0);
+    post_issue(f, "cert-laser", "key/bob", 3, "\"ok\":true");
+    post_issue(f, "cert-laser", "key/bob", -3, "\"ok\":true");
+    expect(f, "cert-laser", "key/bob", 0);
+    /* Nothing ends of an asset that its holders may sell on. */
+    run(f, "books.asset.create",
+        "{\"asset\":\"cert-x\",\"half_life_epochs\":0,\"issuer\":\"org\",\"transferable\":1}",
+        "\"ok\":true");
+    issue(f, "cert-x", "key/bob", 2);
+    next_epoch(f);
+    expect(f, "cert-x", "key/bob", 2);
+    run(f, "rules.params.set", "{\"params\":{\"cert_epochs\":0}}", "cert_epochs is at least 1");
+    run(f, "rules.params.set", "{\"params\":{\"pass_price\":-1}}", "pass_price is at least 0");
+    free(ann);
+    free(who);
+    stop(f);
+}
+
+static void makerspace_sells_passes(void **state)
+{
+    struct fixture *f = start(
+        "makerspace.lua", json_pack("{s:i, s:i}", "rules.pass_price", 10, "rules.pass_epochs", 4));
+    char *who = org_fingerprint(&f->o.founders[0]), *ann = mb_asprintf("key/%s", who);
+    char *some = pay_body(ann, 25), *little = pay_body(ann, 9), *much = pay_body(ann, 90);
+    (void)state;
+    issue(f, "coin", ann, 1000);
+    make_asset(f, "pass");
+    run(f, "books.post", some, "\"ok\":true");
+    expect(f, "pass", ann, 0); /* no member yet */
+    issue(f, "member", ann, 1);
+    run(f, "books.post", some, "\"ok\":true");
+    expect(f, "pass", ann, 2);
+    run(f, "books.post", little, "\"ok\":true");
+    expect(f, "pass", ann, 2);
+    run(f, "books.post", much, "\"ok\":true");
+    expect(f, "pass", ann, 4);
+    next_epoch(f);
+    expect(f, "pass", ann, 3);
+    expect(f, "coin", "org/treasury", 149);
+    free(some);
+    free(little);
+    free(much);
+    free(ann);
+    free(who);
+    stop(f);
+}
+
+static void makerspace_at_its_limits(void **state)
+{
+    static const char *const assets[] = {"cert-a", "cert-b", "cert-c", "cert-d", "pass"};
+    struct fixture *f = start("makerspace.lua", json_object());
+    char *who = org_fingerprint(&f->o.founders[0]), *ann = mb_asprintf("key/%s", who);
+    char name[64];
+    (void)state;
+    for (size_t a = 0; a < 5; a++) {
+        make_asset(f, assets[a]);
+        for (int i = 0; i < 600; i++) {
+            (void)mb_snprintf(name, sizeof name,
+                              "key/SHA256:0123456789abcdefghijklmnopqrstuvwxyz%07d", i);
+            issue(f, assets[a], name, 2);
+        }
+    }
+    next_epoch(f);
+    for (size_t a = 0; a < 5; a++)
+        expect(f, assets[a], name, 1);
+    /* No trainer begins one more; those that are there may be prolonged. */
+    issue(f, "member", ann, 1);
+    issue(f, "member", name, 1);
+    issue(f, "member", "key/new", 1);
+    issue(f, "trainer-a", ann, 1);
+    post_issue(f, "cert-a", "key/new", 1, "there is room for 3000 holdings");
+    post_issue(f, "cert-a", name, 1, "\"ok\":true");
+    /* Where there are too many, nothing is half done, and the ledger says why. */
+    issue(f, "pass", "key/new", 2);
+    f->time += 3600;
+    struct mb_outcome *o = org_block(&f->o, f->time, NULL, 0);
+    assert_int_equal(o->block.result_count, 1);
+    assert_non_null(strstr(mb_buf_text(&o->block.results[0]), "rules.on_epoch"));
+    assert_non_null(strstr(mb_buf_text(&o->block.results[0]), "3001"));
+    mb_outcome_free(o);
+    expect(f, "pass", "key/new", 2);
+    free(ann);
+    free(who);
+    stop(f);
+}
+
 /* --- artists --- */
 
 static void weighs(struct fixture *f, int64_t weight)
@@ -817,6 +950,9 @@ int main(void)
         cmocka_unit_test(artists_share_votes_and_income),
         cmocka_unit_test(artists_at_their_limit),
         cmocka_unit_test(artists_decide),
+        cmocka_unit_test(makerspace_certifies_and_takes_back),
+        cmocka_unit_test(makerspace_sells_passes),
+        cmocka_unit_test(makerspace_at_its_limits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
