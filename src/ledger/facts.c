@@ -111,6 +111,16 @@ static bool read_modules(struct mb_facts *f, struct mb_ledger *l)
     return good;
 }
 
+bool mb_is_governed(const struct mb_facts *f)
+{
+    bool decisions = false, members = false;
+    for (size_t i = 0; i < f->logic_count; i++) {
+        decisions |= f->logics[i]->batch_done != NULL;
+        members |= f->logics[i]->is_member != NULL; /* otherwise the founders are */
+    }
+    return decisions && members;
+}
+
 const struct mb_facts *mb_facts(struct mb_ledger *l)
 {
     struct mb_facts *f = &l->facts;

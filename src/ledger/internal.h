@@ -105,6 +105,9 @@ struct mb_facts {
 void mb_facts_clear(struct mb_facts *f);
 /* Read again what has changed. NULL: the transaction's error says why. */
 const struct mb_facts *mb_facts(struct mb_ledger *l);
+/* Whether modules in use take decisions and say who the members are: without either, only founders
+ * can act. */
+bool mb_is_governed(const struct mb_facts *f);
 /* Whether this program has all modules that core/versions names, in these versions. */
 int mb_versions_check(struct mb_ledger *l, struct mb_error *error);
 

@@ -200,6 +200,11 @@ struct mb_context mb_context_of(struct mb_ledger *l, const struct mb_facts *f, u
 static int modules_genesis(struct mb_ledger *l, const struct mb_facts *f, struct mb_error *error)
 {
     int rc = 0;
+    if (f->retired && !mb_is_governed(f))
+        return mb_fail(
+            error, MB_EINVAL, "genesis.invalid",
+            "founders_retired goes with the modules gov and books in versions alone: nobody "
+            "could act");
     for (size_t i = 0; i < f->logic_count && rc == 0; i++) {
         struct mb_context ctx = mb_context_of(l, f, 0, l->genesis.created);
         if (!f->logics[i]->genesis)

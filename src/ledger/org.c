@@ -129,15 +129,10 @@ static int founders_retire(struct mb_tx *tx, const struct mb_context *ctx, const
                            json_t **result, struct mb_error *error)
 {
     const struct mb_facts *f = mb_facts(tx->ledger);
-    bool governed = false, members = false;
     (void)ctx;
     (void)body;
     (void)result;
-    for (size_t i = 0; f && i < f->logic_count; i++) {
-        governed |= f->logics[i]->batch_done != NULL;
-        members |= f->logics[i]->is_member != NULL; /* otherwise the founders are */
-    }
-    if (!governed || !members) /* nobody could decide anything any more */
+    if (f && !mb_is_governed(f)) /* nobody could decide anything any more */
         return mb_refuse(error, "org.founders_needed", "");
     json_t *founders = mb_tx_get(tx, "org/founders");
     json_object_set_new(founders, "retired", json_integer(1));

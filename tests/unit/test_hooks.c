@@ -392,6 +392,28 @@ static void founders_retire_where_somebody_governs(void **state)
            "\"cause\":\"proposal:p\",\"ok\":true", NULL);
 }
 
+static void retired_founders_need_somebody_who_governs(void **state)
+{
+    static const char *const versions[] = {"{}", "{\"sway\":1}"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct org o = {0};
+        struct mb_memory *memory = mb_memory_new();
+        struct mb_error error = {0};
+        json_t *json = org_genesis_json(&o, 2, 1);
+        json_object_update_new(json_object_get(json, "versions"), json_loads(versions[i], 0, NULL));
+        json_object_set_new(json, "founders_retired", json_integer(1));
+        assert_int_equal(mb_json_canonical(&o.genesis, json, NULL), 0);
+        int rc = mb_ledger_found(&o.ledger, mb_memory_backend(memory), both, 2,
+                                 mb_buf_bytes(&o.genesis), &error);
+        assert_int_equal(rc, i == 0 ? MB_EINVAL : 0);
+        assert_string_equal(error.code, i == 0 ? "genesis.invalid" : "");
+        json_decref(json);
+        org_clear(&o);
+        mb_memory_free(memory);
+    }
+}
+
 static void upgrade(struct set *s, const char *module, int version, uint64_t at, const char *holds)
 {
     char *body = mb_asprintf("{\"at_slot\":%llu,\"module\":\"%s\",\"version\":%d}",
@@ -488,6 +510,7 @@ int main(void)
         T(a_batch_is_one_and_flat),
         T(epochs_and_commands_are_followed_by_what_modules_want),
         T(founders_retire_where_somebody_governs),
+        T(retired_founders_need_somebody_who_governs),
         T(a_new_version_comes_into_force_at_its_slot),
         T(an_upgrade_that_its_module_refuses_is_none),
         T(a_replica_without_the_version_stops_before_it),
