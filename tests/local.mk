@@ -139,3 +139,15 @@ tests_sim_broken_5_CPPFLAGS = $(AM_CPPFLAGS) -DMB_PAXOS_BUG=5
 tests_sim_broken_5_LDADD = tests/libsim.la $(sim_libs)
 TESTS += tests/sim/check
 EXTRA_DIST += tests/sim/check
+
+# Whether two builds of the same ledger agree on random commands: tests/agree/check BUILD BUILD.
+check_PROGRAMS += tests/agree/agree
+tests_agree_agree_SOURCES = tests/agree/agree.c tests/agree/agree.h tests/agree/commands.c
+tests_agree_agree_LDADD = modules/books/libbooks.la modules/gov/libgov.la modules/rules/librules.la \
+	modules/vcs/libvcs.la $(LDADD)
+EXTRA_DIST += tests/agree/check tests/agree/rulebook.lua
+# This build, and one by the other compiler under sanitizers that is named: make check-agree OTHER=DIR
+check-agree: tests/agree/agree
+	MB_AGREE_COMMANDS=$${MB_AGREE_COMMANDS:-100000} srcdir='$(abs_srcdir)' \
+	    $(srcdir)/tests/agree/check '$(abs_builddir)' '$(OTHER)'
+.PHONY: check-agree
