@@ -364,9 +364,20 @@ static const char *make_sponsor(struct agree *a, struct mb_buf *b)
     return by_id(a, b, "support", "gov.sponsor");
 }
 
+/* Mostly by its author. */
 static const char *make_withdraw(struct agree *a, struct mb_buf *b)
 {
-    return by_id(a, b, "support", "gov.withdraw");
+    int64_t id = proposal(a, "support", NULL, 0);
+    bool author = !once_in(a, 4);
+    char *key = mb_asprintf("gov/proposal/%lld", (long long)id);
+    json_t *p = state(a, key);
+    for (size_t i = 0; i < PEOPLE && author; i++)
+        if (strcmp(a->names[i], mb_json_get_text(p, "author", "")) == 0)
+            sign_as(a, i);
+    mb_buf_addf(b, "{\"proposal\":\"%lld\"}", (long long)id);
+    json_decref(p);
+    free(key);
+    return "gov.withdraw";
 }
 
 static const char *make_veto(struct agree *a, struct mb_buf *b)
