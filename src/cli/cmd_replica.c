@@ -115,30 +115,14 @@ const struct cli_command cmd_replica_list = {
 
 static int replica_remove(struct cli *c, struct mb_error *error)
 {
-    struct cli_identity id;
-    struct cli_org *o;
-    json_t *body = NULL, *result = NULL;
     char *end;
     long long number = strtoll(c->args[0], &end, 10);
     if (*end != 0 || number < 1 || number == INT64_MAX)
         return mb_fail(error, MB_EINVAL, "replica.number",
                        "%.40s is no replica's number: magicbiz replica list shows them",
                        c->args[0]);
-    int rc = cli_identity(c, &id, error);
-    if (rc != 0)
-        return rc;
-    body = json_pack("{s:I}", "number", (json_int_t)number);
-    rc = cli_open_org(c, &o, error);
-    if (rc == 0)
-        rc = cli_submit(o, &id, "org.replica.remove", body, &result, error);
-    if (rc == 0 && c->json)
-        cli_print_json(json_incref(result));
-    else if (rc == 0)
-        cli_print_result(result);
-    json_decref(body);
-    json_decref(result);
-    cli_identity_clear(&id);
-    return rc;
+    return cli_act(c, "org.replica.remove", json_pack("{s:I}", "number", (json_int_t)number),
+                   error);
 }
 
 const struct cli_command cmd_replica_remove = {
@@ -234,25 +218,9 @@ static int parse_request(const char *text, json_t **body, struct mb_error *error
 
 static int replica_add(struct cli *c, struct mb_error *error)
 {
-    struct cli_identity id = {0};
-    struct cli_org *o;
-    json_t *body = NULL, *result = NULL;
+    json_t *body = NULL;
     int rc = parse_request(c->args[0], &body, error);
-    if (rc != 0)
-        return rc;
-    rc = cli_identity(c, &id, error);
-    if (rc == 0)
-        rc = cli_open_org(c, &o, error);
-    if (rc == 0)
-        rc = cli_submit(o, &id, "org.replica.add", body, &result, error);
-    if (rc == 0 && c->json)
-        cli_print_json(json_incref(result));
-    else if (rc == 0)
-        cli_print_result(result);
-    json_decref(body);
-    json_decref(result);
-    cli_identity_clear(&id);
-    return rc;
+    return rc == 0 ? cli_act(c, "org.replica.add", body, error) : rc;
 }
 
 const struct cli_command cmd_replica_add = {

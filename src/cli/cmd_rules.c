@@ -434,28 +434,17 @@ const struct cli_command cmd_rules_check = {
 
 static int rules_adopt(struct cli *c, struct mb_error *error)
 {
-    struct cli_org *o;
-    struct cli_identity id = {0};
     struct mb_buf source = {0};
-    json_t *params = NULL, *result = NULL, *body = json_object();
+    json_t *params = NULL;
     int rc = read_rulebook(c, &source, &params, error);
-    if (rc == 0)
-        rc = cli_identity(c, &id, error);
-    if (rc == 0)
-        rc = cli_open_org(c, &o, error);
-    json_object_set_new(body, "source", json_stringn(mb_buf_text(&source), source.len));
-    if (params != NULL)
-        json_object_set(body, "params", params);
-    if (rc == 0)
-        rc = cli_submit(o, &id, "rules.adopt", body, &result, error);
-    if (rc == 0 && c->json)
-        cli_print_json(json_incref(result));
-    else if (rc == 0)
-        cli_print_result(result);
-    json_decref(result);
-    json_decref(body);
+    if (rc == 0) {
+        json_t *body = json_object();
+        json_object_set_new(body, "source", json_stringn(mb_buf_text(&source), source.len));
+        if (params != NULL)
+            json_object_set(body, "params", params);
+        rc = cli_act(c, "rules.adopt", body, error);
+    }
     json_decref(params);
-    cli_identity_clear(&id);
     mb_buf_clear(&source);
     return rc;
 }

@@ -201,26 +201,6 @@ void gov_stop(struct gov_test *t)
     free(t);
 }
 
-static struct mb_hash gov_hash(struct gov_test *t)
-{
-    struct mb_buf key = {0}, value = {0}, from = {0}, all = {0};
-    while (t->backend.ops->seek(t->backend.self, "gov/", mb_buf_text(&from), &key, &value) == 1) {
-        mb_buf_add_string(&all, mb_buf_bytes(&key));
-        mb_buf_add_string(&all, mb_buf_bytes(&value));
-        mb_buf_reset(&from);
-        mb_buf_add_bytes(&from, mb_buf_bytes(&key));
-        mb_buf_add_u8(&from, 1);
-        mb_buf_reset(&key);
-        mb_buf_reset(&value);
-    }
-    struct mb_hash h = mb_sha256(all.data, all.len);
-    mb_buf_clear(&key);
-    mb_buf_clear(&value);
-    mb_buf_clear(&from);
-    mb_buf_clear(&all);
-    return h;
-}
-
 void gov_do(struct gov_test *t, int person, const char *code, const char *type, const char *body,
             ...)
 {
@@ -229,13 +209,13 @@ void gov_do(struct gov_test *t, int person, const char *code, const char *type, 
     va_start(args, body);
     assert_in_range(vsnprintf(text, sizeof text, body, args), 1, sizeof text - 1);
     va_end(args);
-    struct mb_hash before = gov_hash(t);
+    struct mb_hash before = org_state_hash(t->backend, "gov/");
     char *result = org_do(&t->o, t->now, &t->who[person], type, text);
     json_t *json = json_loads(result, 0, NULL);
     const char *found = mb_json_get_text(json_object_get(json, "error"), "code", "");
     if (strcmp(found, code) != 0)
         fail_msg("%s instead of \"%s\" for %s %s", result, code, type, text);
-    struct mb_hash after = gov_hash(t);
+    struct mb_hash after = org_state_hash(t->backend, "gov/");
     if (*code != 0)
         assert_true(mb_hash_equal(&before, &after));
     json_decref(json);

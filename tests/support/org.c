@@ -383,6 +383,26 @@ char *org_state(struct org *o, const char *key)
     return NULL;
 }
 
+struct mb_hash org_state_hash(struct mb_backend backend, const char *prefix)
+{
+    struct mb_buf key = {0}, value = {0}, from = {0}, all = {0};
+    while (backend.ops->seek(backend.self, prefix, mb_buf_text(&from), &key, &value) == 1) {
+        mb_buf_add_string(&all, mb_buf_bytes(&key));
+        mb_buf_add_string(&all, mb_buf_bytes(&value));
+        mb_buf_reset(&from);
+        mb_buf_add_bytes(&from, mb_buf_bytes(&key));
+        mb_buf_add_u8(&from, 1);
+        mb_buf_reset(&key);
+        mb_buf_reset(&value);
+    }
+    struct mb_hash h = mb_sha256(all.data, all.len);
+    mb_buf_clear(&key);
+    mb_buf_clear(&value);
+    mb_buf_clear(&from);
+    mb_buf_clear(&all);
+    return h;
+}
+
 void org_checkpoint_by(struct org *o, const struct mb_secret_key *keys, size_t count,
                        struct mb_checkpoint *c)
 {

@@ -45,6 +45,8 @@ char *org_do(struct org *o, int64_t time, const struct mb_secret_key *key, const
              const char *body);
 /* The text of a key of the state (owned), or NULL. */
 char *org_state(struct org *o, const char *key);
+/* The hash of all keys below prefix, with their values. */
+struct mb_hash org_state_hash(struct mb_backend backend, const char *prefix);
 /* A checkpoint of the newest slot, signed by the replica; by these keys. */
 void org_checkpoint(struct org *o, struct mb_checkpoint *c);
 void org_checkpoint_by(struct org *o, const struct mb_secret_key *keys, size_t count,

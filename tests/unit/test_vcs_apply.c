@@ -66,38 +66,17 @@ static void stop(struct fixture *f)
     free(f);
 }
 
-/* The hash of all of vcs's state. */
-static struct mb_hash vcs_state(struct fixture *f)
-{
-    struct mb_buf key = {0}, value = {0}, from = {0}, all = {0};
-    while (f->backend.ops->seek(f->backend.self, "vcs/", mb_buf_text(&from), &key, &value) == 1) {
-        mb_buf_add_string(&all, mb_buf_bytes(&key));
-        mb_buf_add_string(&all, mb_buf_bytes(&value));
-        mb_buf_reset(&from);
-        mb_buf_add_bytes(&from, mb_buf_bytes(&key));
-        mb_buf_add_u8(&from, 1);
-        mb_buf_reset(&key);
-        mb_buf_reset(&value);
-    }
-    struct mb_hash h = mb_sha256(all.data, all.len);
-    mb_buf_clear(&key);
-    mb_buf_clear(&value);
-    mb_buf_clear(&from);
-    mb_buf_clear(&all);
-    return h;
-}
-
 /* Run it; the code must be this, "" being success. A refusal changes nothing of vcs's. */
 static void expect_at(struct fixture *f, int64_t time, const struct mb_secret_key *key,
                       const char *type, const char *body, const char *code)
 {
-    struct mb_hash before = vcs_state(f);
+    struct mb_hash before = org_state_hash(f->backend, "vcs/");
     char *result = org_do(&f->o, time, key, type, body);
     json_t *json = json_loads(result, 0, NULL);
     const char *found = mb_json_get_text(json_object_get(json, "error"), "code", "");
     if (strcmp(found, code) != 0)
         fail_msg("%s instead of \"%s\" for %s %s", result, code, type, body);
-    struct mb_hash after = vcs_state(f);
+    struct mb_hash after = org_state_hash(f->backend, "vcs/");
     if (*code != 0)
         assert_true(mb_hash_equal(&before, &after));
     json_decref(json);
@@ -843,7 +822,7 @@ static void a_head_is_refused_early(void **state)
     assert_string_equal(author, VCS_ANONYMOUS);
 
     struct a_push p = {.key = &f->o.founders[0], .updates = {{ONE, TWO, "refs/heads/main"}}};
-    struct mb_hash before = vcs_state(f);
+    struct mb_hash before = org_state_hash(f->backend, "vcs/");
     for (int i = 0; i < 2; i++) {
         char *text = certificate(f, &p, T0);
         struct mb_pushcert cert;
@@ -857,7 +836,7 @@ static void a_head_is_refused_early(void **state)
         free(text);
         p.age = 3601;
     }
-    struct mb_hash after = vcs_state(f);
+    struct mb_hash after = org_state_hash(f->backend, "vcs/");
     assert_true(mb_hash_equal(&before, &after));
     stop(f);
 }
