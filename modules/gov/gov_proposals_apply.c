@@ -191,18 +191,6 @@ int gov_propose(struct mb_tx *tx, const struct mb_context *ctx, const json_t *bo
 
 /* --- gov.sponsor, gov.withdraw --- */
 
-static bool is_in(const json_t *list, const char *text)
-{
-    const json_t *one;
-    size_t i;
-    json_array_foreach(list, i, one)
-    {
-        if (strcmp(json_string_value(one), text) == 0)
-            return true;
-    }
-    return false;
-}
-
 static int sponsor(struct mb_tx *tx, const struct mb_context *ctx, const char *id, json_t *p,
                    struct mb_error *error)
 {
@@ -210,7 +198,8 @@ static int sponsor(struct mb_tx *tx, const struct mb_context *ctx, const char *i
     int rc = gov_expect_state(id, p, "support", error);
     if (rc != 0)
         return rc;
-    if (strcmp(mb_json_get_text(p, "author", ""), ctx->signer) == 0 || is_in(sponsors, ctx->signer))
+    if (strcmp(mb_json_get_text(p, "author", ""), ctx->signer) == 0 ||
+        mb_json_has_text(sponsors, ctx->signer))
         return mb_refuse(error, "gov.sponsored", "s", id);
     json_array_append_new(sponsors, json_string(ctx->signer));
     if ((int64_t)json_array_size(sponsors) < mb_json_get_int(p, "needed", 0))

@@ -50,11 +50,7 @@ void vcs_fold_key(char out[MB_STATE_KEY_MAX + 1], const char *repo, const char *
 
 bool vcs_is_maintainer(const json_t *repo, const char *identity)
 {
-    const json_t *key;
-    size_t i;
-    json_array_foreach(json_object_get(repo, "maintainers"), i,
-                       key) if (strcmp(json_string_value(key), identity) == 0) return true;
-    return false;
+    return mb_json_has_text(json_object_get(repo, "maintainers"), identity);
 }
 
 bool vcs_is_zero_id(const char *id)

@@ -293,3 +293,13 @@ bool mb_json_get_flag(const json_t *object, const char *name, bool fallback)
         return json_integer_value(value) != 0;
     return json_is_boolean(value) ? json_is_true(value) : fallback;
 }
+
+bool mb_json_has_text(const json_t *list, const char *text)
+{
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *one = json_string_value(json_array_get(list, i));
+        if (one != NULL && strcmp(one, text) == 0)
+            return true;
+    }
+    return false;
+}

@@ -58,5 +58,7 @@ int mb_json_check(const json_t *object, const struct mb_json_field *fields, stru
 const char *mb_json_get_text(const json_t *object, const char *name, const char *fallback);
 int64_t mb_json_get_int(const json_t *object, const char *name, int64_t fallback);
 bool mb_json_get_flag(const json_t *object, const char *name, bool fallback);
+/* Whether text stands in a list; NULL is an empty one. */
+bool mb_json_has_text(const json_t *list, const char *text);
 
 #endif

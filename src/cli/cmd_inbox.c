@@ -32,18 +32,6 @@ static bool holds(struct cli_org *o, const char *asset, const char *fingerprint)
     return is;
 }
 
-static bool is_in(const json_t *list, const char *text)
-{
-    const json_t *one;
-    size_t i;
-    json_array_foreach(list, i, one)
-    {
-        if (strcmp(json_string_value(one), text) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* What this key could do about a proposal, or NULL. */
 static const char *waiting(struct cli_org *o, const json_t *p, const char *me)
 {
@@ -53,7 +41,7 @@ static const char *waiting(struct cli_org *o, const json_t *p, const char *me)
     if (strcmp(state, "draft") == 0)
         return author ? "submit" : NULL;
     if (strcmp(state, "support") == 0)
-        return author || is_in(json_object_get(p, "sponsors"), me) ? NULL : "sponsor";
+        return author || mb_json_has_text(json_object_get(p, "sponsors"), me) ? NULL : "sponsor";
     if (strcmp(state, "voting") == 0 && has(o, "elector", id, me) && !has(o, "ballot", id, me))
         return "vote";
     if (holds(o, mb_json_get_text(rule, "auditors", ""), me) && !has(o, "audit", id, me))

@@ -109,11 +109,7 @@ static int read_frontier(struct mb_backend b, uint64_t size, struct mb_frontier 
 
 static bool is_listed(const json_t *index, const char *hex)
 {
-    const json_t *chunk;
-    size_t i;
-    json_array_foreach(json_object_get(index, "chunks"), i,
-                       chunk) if (strcmp(json_string_value(chunk), hex) == 0) return true;
-    return false;
+    return mb_json_has_text(json_object_get(index, "chunks"), hex);
 }
 
 static void remove_unlisted(const char *data, const json_t *a, const json_t *b)

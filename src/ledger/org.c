@@ -56,9 +56,8 @@ static int approve(struct mb_tx *tx, const struct mb_context *ctx, const json_t 
     int rc = 0;
     if (!pending || mb_json_get_int(pending, "expires", 0) < ctx->time)
         rc = mb_refuse(error, "org.no_pending", "s", id);
-    for (size_t i = 0; i < json_array_size(approvals) && rc == 0; i++)
-        if (strcmp(json_string_value(json_array_get(approvals, i)), ctx->signer) == 0)
-            rc = mb_refuse(error, "org.approved", "s", id);
+    if (rc == 0 && mb_json_has_text(approvals, ctx->signer))
+        rc = mb_refuse(error, "org.approved", "s", id);
     if (rc == 0) {
         json_array_append_new(approvals, json_string(ctx->signer));
         int64_t missing =

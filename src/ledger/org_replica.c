@@ -28,20 +28,12 @@ bool mb_is_replica_key(struct mb_tx *tx, const char *fingerprint)
     return false;
 }
 
-static bool holds_text(const json_t *list, const char *text)
-{
-    for (size_t i = 0; i < json_array_size(list); i++)
-        if (strcmp(json_string_value(json_array_get(list, i)), text) == 0)
-            return true;
-    return false;
-}
-
 /* Removed, or about to be. */
 static bool was_removed(struct mb_tx *tx, const char *fingerprint)
 {
     json_t *next = mb_tx_get(tx, "core/config/next");
     json_t *config = next ? next : mb_tx_get(tx, "core/config");
-    bool was = holds_text(json_object_get(config, "removed"), fingerprint);
+    bool was = mb_json_has_text(json_object_get(config, "removed"), fingerprint);
     json_decref(config);
     return was;
 }
@@ -69,7 +61,7 @@ static bool onion_is_known(struct mb_tx *tx, const char *onion)
     json_t *json = mb_tx_get(tx, "org/onion");
     const struct mb_replica *r;
     bool known = strcmp(mb_json_get_text(json, "current", ""), onion) == 0 ||
-                 holds_text(json_object_get(json, "revoked"), onion);
+                 mb_json_has_text(json_object_get(json, "revoked"), onion);
     for (size_t i = 0; (r = any_replica(tx, i)); i++)
         known |= strcmp(r->onion, onion) == 0 || strcmp(r->peer_onion, onion) == 0;
     json_decref(json);

@@ -346,6 +346,18 @@ static void fields_have_fallbacks(void **state)
     json_decref(o);
 }
 
+static void a_text_is_found_in_a_list(void **state)
+{
+    json_t *list = json_pack("[s, i, s]", "a", 7, "b");
+    (void)state;
+    assert_true(mb_json_has_text(list, "a"));
+    assert_true(mb_json_has_text(list, "b"));
+    assert_false(mb_json_has_text(list, "7"));
+    assert_false(mb_json_has_text(list, ""));
+    assert_false(mb_json_has_text(NULL, "a"));
+    json_decref(list);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
@@ -356,6 +368,7 @@ int main(void)
         cmocka_unit_test(the_order_of_insertion_does_not_show),
         cmocka_unit_test(bodies_are_checked_in_a_fixed_order),
         cmocka_unit_test(fields_have_fallbacks),
+        cmocka_unit_test(a_text_is_found_in_a_list),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
