@@ -59,6 +59,10 @@ const char *cli_option_at(const struct cli *c, const char *name, size_t i);
 /* A number option: fallback where it is not given; CLI_USAGE and error where it is no number. */
 int cli_option_int(const struct cli *c, const char *name, int64_t fallback, int64_t min,
                    int64_t max, int64_t *out, struct mb_error *error);
+/* Append what a file holds, - being standard input; bounded by what a command may be. */
+int cli_read(const char *file, struct mb_buf *out, struct mb_error *error);
+/* The same, as JSON (owned). */
+int cli_read_json(const char *file, json_t **out, struct mb_error *error);
 /* Print one JSON document (taken) and a newline on standard output. */
 void cli_print_json(json_t *json_take);
 /* Print for people: control characters of text that others wrote are shown escaped. */
@@ -128,6 +132,7 @@ struct cli_org {
  * $MAGICBIZ_SOCKS) is the Tor to use, 127.0.0.1:9050 unless given. Reads /v1/org: its genesis must
  * hash to the pinned id, and its newest checkpoint must hold (see cli_verify_checkpoint). Then the
  * pin's addresses become the organisation's onion and its replicas' own, as they are proven.
+ * Opened before, it is the same one.
  */
 int cli_open_org(struct cli *c, struct cli_org **org, struct mb_error *error);
 /* The same without talking yet, for a pin that is being made. */
@@ -221,15 +226,15 @@ int cli_submit(struct cli_org *o, const struct cli_identity *id, const char *typ
 int cli_submit_envelope(struct cli_org *o, const json_t *envelope, json_t **result,
                         struct mb_error *error);
 
-/* Sign and submit as the identity that --id names, and show the result: a whole command of this
- * program. body is taken. */
+/* Open the organisation and submit as the identity that --id names. *result as of cli_submit(). */
+int cli_submit_own(struct cli *c, const char *type, const json_t *body, json_t **result,
+                   struct mb_error *error);
+/* The same, and show the result: a whole command of this program. body is taken. */
 int cli_act(struct cli *c, const char *type, json_t *body_take, struct mb_error *error);
 
 /* Only the signed envelope (owned), for --dry-run; NULL and error where signing failed. */
 json_t *cli_envelope(struct cli_org *o, const struct cli_identity *id, const char *type,
                      const json_t *body, struct mb_error *error);
-
-void cli_print_result(const json_t *result); /* of cli_submit(), for people */
 
 /* Run a program and wait: argv[0] is looked up in PATH. out: its standard output is appended
  * (bounded); NULL: inherited. in: what it reads, or empty. Returns its exit status, or negative. */

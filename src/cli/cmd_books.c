@@ -238,38 +238,25 @@ static int amount_of(struct cli_org *o, const char *text, const char *asset, int
     return rc;
 }
 
-static int submit(struct cli_org *o, json_t *entries, struct mb_error *error)
+/* entries is taken. */
+static int submit(struct cli *c, json_t *entries_take, struct mb_error *error)
 {
-    struct cli *c = o->cli;
-    struct cli_identity id = {0};
-    json_t *result = NULL, *body = json_pack("{s:O}", "entries", entries);
+    json_t *body = json_pack("{s:o}", "entries", entries_take);
     const char *memo = cli_option(c, "memo");
     if (memo != NULL)
         json_object_set_new(body, "memo", json_string(memo));
-    int rc = cli_identity(c, &id, error);
-    if (rc == 0)
-        rc = cli_submit(o, &id, "books.post", body, &result, error);
-    if (rc == 0 && c->json)
-        cli_print_json(json_incref(result));
-    else if (rc == 0)
-        cli_print_result(result);
-    cli_identity_clear(&id);
-    json_decref(body);
-    json_decref(result);
-    return rc;
+    return cli_act(c, "books.post", body, error);
 }
 
 static int books_post(struct cli *c, struct mb_error *error)
 {
     struct cli_org *o;
-    json_t *entries = json_array();
-    int rc = 0;
     if (c->arg_count % 3 != 0) {
         mb_fail(error, MB_EINVAL, "usage", "each entry is ACCOUNT AMOUNT ASSET");
-        rc = CLI_USAGE;
+        return CLI_USAGE;
     }
-    if (rc == 0)
-        rc = cli_open_org(c, &o, error);
+    int rc = cli_open_org(c, &o, error);
+    json_t *entries = json_array();
     for (size_t i = 0; i < c->arg_count && rc == 0; i += 3) {
         char *account = account_of(c->args[i]);
         int64_t amount = 0;
@@ -278,7 +265,7 @@ static int books_post(struct cli *c, struct mb_error *error)
         free(account);
     }
     if (rc == 0)
-        rc = submit(o, entries, error);
+        return submit(c, entries, error);
     json_decref(entries);
     return rc;
 }
@@ -314,8 +301,7 @@ static int books_pay(struct cli *c, struct mb_error *error)
         json_t *entries = json_array();
         add_entry(entries, from, -amount, asset);
         add_entry(entries, to, amount, asset);
-        rc = submit(o, entries, error);
-        json_decref(entries);
+        rc = submit(c, entries, error);
     }
     free(from);
     free(to);

@@ -79,22 +79,11 @@ int gov_columns(void)
 
 /* --- proposal create --- */
 
-static int read_json(const char *file, json_t **out, struct mb_error *error)
-{
-    struct mb_buf text = {0};
-    int rc =
-        mb_read_file(strcmp(file, "-") == 0 ? "/dev/stdin" : file, MB_COMMAND_MAX, &text, error);
-    if (rc == 0)
-        rc = mb_json_parse(out, text.data, text.len, error);
-    mb_buf_clear(&text);
-    return rc;
-}
-
 static int set_json(struct cli *c, json_t *body, const char *option, struct mb_error *error)
 {
     json_t *value = NULL;
     const char *file = cli_option(c, option);
-    int rc = file != NULL ? read_json(file, &value, error) : 0;
+    int rc = file != NULL ? cli_read_json(file, &value, error) : 0;
     if (rc == 0 && value != NULL)
         json_object_set(body, option, value);
     json_decref(value);
@@ -105,10 +94,7 @@ static int set_text(struct cli *c, json_t *body, struct mb_error *error)
 {
     const char *text = cli_option(c, "text"), *file = cli_option(c, "text-file");
     struct mb_buf bytes = {0};
-    int rc = 0;
-    if (file != NULL)
-        rc = mb_read_file(strcmp(file, "-") == 0 ? "/dev/stdin" : file, MB_COMMAND_MAX, &bytes,
-                          error);
+    int rc = file != NULL ? cli_read(file, &bytes, error) : 0;
     json_t *value = file != NULL ? json_stringn((const char *)bytes.data, bytes.len)
                                  : json_string(text != NULL ? text : "");
     if (rc == 0 && value == NULL)

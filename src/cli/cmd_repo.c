@@ -9,15 +9,24 @@
 
 /* --- repo create, repo set --- */
 
-static json_t *maintainers(const struct cli *c, const struct cli_identity *id, bool create)
+/* Those given; whoever makes a repository maintains it otherwise. */
+static int set_maintainers(json_t *body, const struct cli *c, bool create, struct mb_error *error)
 {
     const char *fingerprint;
     json_t *list = json_array();
+    int rc = 0;
     for (size_t i = 0; (fingerprint = cli_option_at(c, "maintainer", i)) != NULL; i++)
         json_array_append_new(list, json_string(fingerprint));
-    if (create && json_array_size(list) == 0)
-        json_array_append_new(list, json_string(id->fingerprint));
-    return list;
+    if (create && json_array_size(list) == 0) {
+        struct cli_identity id = {0};
+        if ((rc = cli_identity(c, &id, error)) == 0)
+            json_array_append_new(list, json_string(id.fingerprint));
+        cli_identity_clear(&id);
+    }
+    if (json_array_size(list) > 0)
+        json_object_set(body, "maintainers", list);
+    json_decref(list);
+    return rc;
 }
 
 static void set_text(json_t *body, const struct cli *c, const char *option, const char *field)
@@ -65,38 +74,26 @@ static int set_limits(json_t *body, const struct cli *c, struct mb_error *error)
 
 static int change(struct cli *c, const char *type, struct mb_error *error)
 {
-    struct cli_identity id;
-    struct cli_org *o;
     json_t *body = json_pack("{s:s}", "name", c->args[0]), *result = NULL;
-    int rc = cli_identity(c, &id, error);
-    if (rc != 0) {
-        json_decref(body);
-        return rc;
-    }
-    json_t *list = maintainers(c, &id, strcmp(type, "vcs.repo.create") == 0);
-    if (json_array_size(list) > 0)
-        json_object_set(body, "maintainers", list);
+    int rc = set_maintainers(body, c, strcmp(type, "vcs.repo.create") == 0, error);
     set_text(body, c, "title", "title");
     set_text(body, c, "policy", "policy");
     set_text(body, c, "default-branch", "default_branch");
     set_text(body, c, "object-format", "object_format");
-    rc = set_flag(body, c, "unsigned", error);
+    if (rc == 0)
+        rc = set_flag(body, c, "unsigned", error);
     if (rc == 0)
         rc = set_flag(body, c, "rewind", error);
     if (rc == 0)
         rc = set_limits(body, c, error);
     if (rc == 0)
-        rc = cli_open_org(c, &o, error);
-    if (rc == 0)
-        rc = cli_submit(o, &id, type, body, &result, error);
+        rc = cli_submit_own(c, type, body, &result, error);
     if (rc == 0 && c->json)
         cli_print_json(json_incref(result));
     else if (rc == 0)
-        printf("%s: git clone magicbiz://%s/%s\n", c->args[0], o->pin.name, c->args[0]);
-    json_decref(list);
+        printf("%s: git clone magicbiz://%s/%s\n", c->args[0], c->org->pin.name, c->args[0]);
     json_decref(body);
     json_decref(result);
-    cli_identity_clear(&id);
     return rc;
 }
 

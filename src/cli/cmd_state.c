@@ -126,58 +126,33 @@ const struct cli_command cmd_list = {
 
 /* --- send --- */
 
-static int read_body(const char *file, json_t **body, struct mb_error *error)
+/* Sign, and send nothing. */
+static int print_envelope(struct cli *c, const json_t *body, struct mb_error *error)
 {
-    struct mb_buf text = {0};
-    int rc =
-        mb_read_file(strcmp(file, "-") == 0 ? "/dev/stdin" : file, MB_COMMAND_MAX, &text, error);
+    struct cli_org *o;
+    struct cli_identity id = {0};
+    json_t *envelope = NULL;
+    int rc = cli_identity(c, &id, error);
     if (rc == 0)
-        rc = mb_json_parse(body, text.data, text.len, error);
-    mb_buf_clear(&text);
+        rc = cli_open_org(c, &o, error);
+    if (rc == 0 && (envelope = cli_envelope(o, &id, c->args[0], body, error)) == NULL)
+        rc = MB_EIO;
+    if (rc == 0)
+        cli_print_json(envelope);
+    cli_identity_clear(&id);
     return rc;
 }
 
 static int send_command(struct cli *c, struct mb_error *error)
 {
-    struct cli_org *o;
-    struct cli_identity id = {0};
-    json_t *body = NULL, *result = NULL;
-    int rc = read_body(c->args[1], &body, error);
+    json_t *body = NULL;
+    int rc = cli_read_json(c->args[1], &body, error);
+    if (rc == 0 && cli_option(c, "dry-run") == NULL)
+        return cli_act(c, c->args[0], body, error);
     if (rc == 0)
-        rc = cli_identity(c, &id, error);
-    if (rc == 0)
-        rc = cli_open_org(c, &o, error);
-    if (rc == 0 && cli_option(c, "dry-run") != NULL) {
-        json_t *envelope = cli_envelope(o, &id, c->args[0], body, error);
-        rc = envelope != NULL ? 0 : MB_EIO;
-        if (envelope != NULL)
-            cli_print_json(envelope);
-    } else if (rc == 0) {
-        rc = cli_submit(o, &id, c->args[0], body, &result, error);
-        if (rc == 0 && c->json)
-            cli_print_json(json_incref(result));
-        else if (rc == 0)
-            cli_print_result(result);
-    }
+        rc = print_envelope(c, body, error);
     json_decref(body);
-    json_decref(result);
-    cli_identity_clear(&id);
     return rc;
-}
-
-void cli_print_result(const json_t *result)
-{
-    json_t *value = json_object_get(result, "result");
-    printf("%s", mb_json_get_text(result, "id", ""));
-    if (json_object_get(result, "slot") != NULL)
-        printf("  slot %" PRId64, mb_json_get_int(result, "slot", 0));
-    if (json_object_size(value) > 0) {
-        char *text = mb_json_text(value);
-        fputs("  ", stdout);
-        cli_print_text(text);
-        free(text);
-    }
-    putchar('\n');
 }
 
 const struct cli_command cmd_send = {

@@ -53,6 +53,21 @@ void help_command(const struct cli_command *command, FILE *to)
     print_options(cli_global_options, to);
 }
 
+int cli_read(const char *file, struct mb_buf *out, struct mb_error *error)
+{
+    return mb_read_file(strcmp(file, "-") == 0 ? "/dev/stdin" : file, MB_COMMAND_MAX, out, error);
+}
+
+int cli_read_json(const char *file, json_t **out, struct mb_error *error)
+{
+    struct mb_buf text = {0};
+    int rc = cli_read(file, &text, error);
+    if (rc == 0)
+        rc = mb_json_parse(out, text.data, text.len, error);
+    mb_buf_clear(&text);
+    return rc;
+}
+
 void cli_print_json(json_t *json_take)
 {
     char *text = json_dumps(json_take, JSON_INDENT(2) | JSON_SORT_KEYS);

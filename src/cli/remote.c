@@ -337,6 +337,10 @@ static int follow_onions(struct cli_org *o, struct mb_error *error)
 int cli_open_org(struct cli *c, struct cli_org **out, struct mb_error *error)
 {
     struct mb_pin pin = {0};
+    if (c->org != NULL && c->org->verified) {
+        *out = c->org;
+        return 0;
+    }
     int rc = cli_choose_pin(c, &pin, error);
     if (rc == 0)
         rc = cli_connect(c, &pin, out, error);

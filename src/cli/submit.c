@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* Signing a command and submitting it, safe to repeat: the id makes it happen once. */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,22 +106,44 @@ int cli_submit_envelope(struct cli_org *o, const json_t *envelope, json_t **resu
     return take_answer(rc, answer, result, error);
 }
 
-int cli_act(struct cli *c, const char *type, json_t *body_take, struct mb_error *error)
+int cli_submit_own(struct cli *c, const char *type, const json_t *body, json_t **result,
+                   struct mb_error *error)
 {
     struct cli_identity id = {0};
     struct cli_org *o;
-    json_t *result = NULL;
     int rc = cli_identity(c, &id, error);
     if (rc == 0)
         rc = cli_open_org(c, &o, error);
     if (rc == 0)
-        rc = cli_submit(o, &id, type, body_take, &result, error);
+        rc = cli_submit(o, &id, type, body, result, error);
+    cli_identity_clear(&id);
+    return rc;
+}
+
+static void print_result(const json_t *result)
+{
+    json_t *value = json_object_get(result, "result");
+    printf("%s", mb_json_get_text(result, "id", ""));
+    if (json_object_get(result, "slot") != NULL)
+        printf("  slot %" PRId64, mb_json_get_int(result, "slot", 0));
+    if (json_object_size(value) > 0) {
+        char *text = mb_json_text(value);
+        fputs("  ", stdout);
+        cli_print_text(text);
+        free(text);
+    }
+    putchar('\n');
+}
+
+int cli_act(struct cli *c, const char *type, json_t *body_take, struct mb_error *error)
+{
+    json_t *result = NULL;
+    int rc = cli_submit_own(c, type, body_take, &result, error);
     if (rc == 0 && c->json)
         cli_print_json(json_incref(result));
     else if (rc == 0)
-        cli_print_result(result);
+        print_result(result);
     json_decref(body_take);
     json_decref(result);
-    cli_identity_clear(&id);
     return rc;
 }
