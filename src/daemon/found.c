@@ -1,15 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/*
- * magicbizd init: found an organisation with this daemon as its first replica. It makes every key
- * itself, before tor runs, and writes the genesis into the archive; from then on only the log and
- * the archive count.
- */
+/* What magicbizd init and join write below DATA: keys, configuration, the first records. */
 #include "config.h"
 
-#include <errno.h>
 #include <ftw.h>
-#include <getopt.h>
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,162 +12,6 @@
 #include <sodium.h>
 
 #include "daemon/found.h"
-#include "rules/cage.h"
-
-struct founding {
-    const char *name, *data, *include, *rulebook;
-    const char *founders[64];
-    size_t founder_count;
-    int64_t threshold, epoch_s, work_bits;
-    const char *tor_mode;
-    const char *modules[MB_MODULES_MAX];
-    size_t module_count;
-    const char *params[64]; /* NAME=INTEGER */
-    size_t param_count;
-    bool json;
-};
-
-static const char usage[] =
-    "usage: magicbizd init --name NAME --founder PUBKEY... --data DIR [options]\n"
-    "\n"
-    "Found an organisation with this daemon as its first replica.\n"
-    "\n"
-    "  --name NAME        1 to 32 lower-case letters and digits\n"
-    "  --founder PUBKEY   a founder's key: \"ssh-ed25519 AAAA...\" or a .pub file; repeatable\n"
-    "  --data DIR         folder to make; keep a copy of DIR/keys in a safe place\n"
-    "  --threshold M      how many founders must sign what the organisation does (1)\n"
-    "  --work-bits N      work asked of commands by keys without a role, 0 to 32 (0)\n"
-    "  --epoch SECONDS    length of an epoch (3600)\n"
-    "  --module NAME      a module that the organisation uses; repeatable (vcs)\n"
-    "  --rulebook FILE    the first rulebook; needs --module rules\n"
-    "  --param NAME=N     a parameter of the organisation, an integer; repeatable\n"
-    "  --tor MODE         child, running or none, for the configuration written (child)\n"
-    "  --torrc FILE       torrc that the child includes: a private network, bridges\n"
-    "  --json             print one JSON document\n"
-    "\n"
-    "example: magicbizd init --name acme --founder \"$(magicbiz id show --public)\" --data "
-    "/srv/acme\n";
-
-/* A whole number, or usage. */
-static bool number(const char *text, int64_t *out)
-{
-    char *end;
-    errno = 0;
-    *out = strtoll(text, &end, 10);
-    if (errno == 0 && end != text && *end == 0)
-        return true;
-    fprintf(stderr, "magicbizd: %s is no number\n", text);
-    return false;
-}
-
-static bool add_text(const char **texts, size_t *count, size_t most, const char *text)
-{
-    if (*count < most) {
-        texts[(*count)++] = text;
-        return true;
-    }
-    fprintf(stderr, "magicbizd: %s is one too many: %zu are the most\n", text, most);
-    return false;
-}
-
-static int parse_arguments(struct founding *f, int argc, char **argv)
-{
-    static const struct option options[] = {{"name", required_argument, NULL, 'n'},
-                                            {"founder", required_argument, NULL, 'f'},
-                                            {"data", required_argument, NULL, 'd'},
-                                            {"threshold", required_argument, NULL, 't'},
-                                            {"work-bits", required_argument, NULL, 'w'},
-                                            {"epoch", required_argument, NULL, 'e'},
-                                            {"module", required_argument, NULL, 'm'},
-                                            {"rulebook", required_argument, NULL, 'r'},
-                                            {"param", required_argument, NULL, 'p'},
-                                            {"tor", required_argument, NULL, 'T'},
-                                            {"torrc", required_argument, NULL, 'i'},
-                                            {"json", no_argument, NULL, 'j'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
-    int c;
-    *f = (struct founding){.threshold = 1, .epoch_s = 3600, .tor_mode = "child"};
-    while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
-        switch (c) {
-        case 'n':
-            f->name = optarg;
-            break;
-        case 'd':
-            f->data = optarg;
-            break;
-        case 'i':
-            f->include = optarg;
-            break;
-        case 'r':
-            f->rulebook = optarg;
-            break;
-        case 'p':
-            if (!add_text(f->params, &f->param_count, sizeof f->params / sizeof *f->params, optarg))
-                return 2;
-            break;
-        case 'T':
-            f->tor_mode = optarg;
-            break;
-        case 'j':
-            f->json = true;
-            break;
-        case 't':
-            if (!number(optarg, &f->threshold))
-                return 2;
-            break;
-        case 'w':
-            if (!number(optarg, &f->work_bits))
-                return 2;
-            break;
-        case 'e':
-            if (!number(optarg, &f->epoch_s))
-                return 2;
-            break;
-        case 'f':
-            if (!add_text(f->founders, &f->founder_count, sizeof f->founders / sizeof *f->founders,
-                          optarg))
-                return 2;
-            break;
-        case 'm':
-            if (!add_text(f->modules, &f->module_count, MB_MODULES_MAX, optarg))
-                return 2;
-            break;
-        case 'h':
-            fputs(usage, stdout);
-            exit(0);
-        default:
-            fputs(usage, stderr);
-            return 2;
-        }
-    }
-    if (strcmp(f->tor_mode, "child") != 0 && strcmp(f->tor_mode, "running") != 0 &&
-        strcmp(f->tor_mode, "none") != 0) {
-        fprintf(stderr, "magicbizd: --tor %s: child, running or none\n", f->tor_mode);
-        return 2;
-    }
-    if (f->name == NULL || f->data == NULL || f->founder_count == 0 || optind != argc) {
-        fputs(usage, stderr);
-        return 2;
-    }
-    if (f->module_count == 0)
-        f->modules[f->module_count++] = "vcs";
-    return 0;
-}
-
-static int founder_key(const char *given, struct mb_public_key *key, struct mb_error *error)
-{
-    struct mb_buf text = {0};
-    int rc = 0;
-    if (strncmp(given, "ssh-", 4) == 0)
-        mb_buf_add_text(&text, given);
-    else
-        rc = mb_read_file(given, 4096, &text, error);
-    if (rc == 0)
-        rc = mb_public_key_parse_line(key, mb_buf_text(&text), error);
-    mb_buf_clear(&text);
-    return rc;
-}
 
 static int write_key(const char *data, const char *name, const void *bytes, size_t len,
                      struct mb_error *error)
@@ -215,7 +52,7 @@ int node_onion_key(const char *data, const char *name, uint8_t key[64], struct m
 }
 
 /* X25519, for the client authorisation of the peer onions. */
-int found_tor_auth(const char *data, struct mb_buf *text, struct mb_error *error)
+static int make_tor_auth(const char *data, struct mb_buf *text, struct mb_error *error)
 {
     uint8_t secret[32], public_key[32];
     mb_random(secret, sizeof secret);
@@ -226,7 +63,7 @@ int found_tor_auth(const char *data, struct mb_buf *text, struct mb_error *error
     return rc;
 }
 
-int found_replica_key(const char *data, struct mb_secret_key *key, struct mb_error *error)
+static int make_replica_key(const char *data, struct mb_secret_key *key, struct mb_error *error)
 {
     uint8_t seed[32];
     uint32_t check;
@@ -242,105 +79,35 @@ int found_replica_key(const char *data, struct mb_secret_key *key, struct mb_err
     return rc;
 }
 
-static json_t *text_of_key(const struct mb_public_key *key)
+int found_make_keys(const char *data, struct found_keys *keys, struct mb_error *error)
 {
-    char text[MB_PUBLIC_TEXT_SIZE];
-    mb_public_key_text(key, text);
-    return json_string(text);
-}
-
-static json_t *versions_of(const struct mb_modules *modules)
-{
-    json_t *versions = json_pack("{s:i, s:s}", "core", MB_CORE_VERSION, "lua", MB_LUA_RELEASE);
-    for (size_t i = 0; i < modules->count; i++)
-        json_object_set_new(versions, modules->logics[i]->name,
-                            json_integer(modules->logics[i]->version));
-    return versions;
-}
-
-/* --param's, and work_bits. */
-static int params_of(const struct founding *f, json_t *params, struct mb_error *error)
-{
-    if (f->work_bits > 0)
-        json_object_set_new(params, "work_bits", json_integer(f->work_bits));
-    for (size_t i = 0; i < f->param_count; i++) {
-        const char *equals = strchr(f->params[i], '=');
-        char *end = NULL;
-        errno = 0;
-        long long value = equals != NULL ? strtoll(equals + 1, &end, 10) : 0;
-        if (end == NULL || end == equals + 1 || *end != 0 || errno != 0)
-            return mb_fail(error, MB_EINVAL, "init.param", "--param %s: NAME=INTEGER is wanted",
-                           f->params[i]);
-        char *name = mb_strndup(f->params[i], (size_t)(equals - f->params[i]));
-        json_object_set_new(params, name, json_integer(value));
-        free(name);
-    }
-    return 0;
-}
-
-/* The rulebook's source ("" where none is given), which must compile. */
-static int rulebook_of(const struct founding *f, struct mb_buf *source, struct mb_error *error)
-{
-    struct mb_cage *cage;
-    if (f->rulebook == NULL)
-        return 0;
-    int rc = mb_read_file(f->rulebook, MB_RULES_SOURCE_MAX, source, error);
-    if (rc != 0)
-        return rc;
-    struct mb_error why = {0};
-    if ((rc = mb_cage_new(&cage, mb_buf_bytes(source), &why)) != 0)
-        mb_fail(error, rc, "init.rulebook", "%s: %s %s", f->rulebook, why.code,
-                why.text[0] != 0 ? why.text : why.args);
-    mb_cage_free(cage);
+    char *folder = mb_asprintf("%s/keys", data);
+    int rc = mb_make_dir(data, 0700, error);
+    if (rc == 0)
+        rc = mb_make_dir(folder, 0700, error);
+    if (rc == 0)
+        rc = make_replica_key(data, &keys->replica, error);
+    if (rc == 0)
+        rc = found_onion(data, "replica.onion", keys->onion, error);
+    if (rc == 0)
+        rc = found_onion(data, "peer.onion", keys->peer_onion, error);
+    if (rc == 0)
+        rc = make_tor_auth(data, &keys->tor_auth, error);
+    free(folder);
     return rc;
 }
 
-static int make_genesis(const struct founding *f, const struct mb_modules *modules,
-                        struct mb_secret_key *key, struct mb_buf *genesis, struct mb_error *error)
+void found_keys_clear(struct found_keys *keys)
 {
-    char onion[MB_ONION_SIZE], own[MB_ONION_SIZE], peer[MB_ONION_SIZE];
-    struct mb_buf tor_auth = {0};
-    json_t *founders = json_array();
-    int rc = 0;
-    for (size_t i = 0; i < f->founder_count && rc == 0; i++) {
-        struct mb_public_key founder;
-        rc = founder_key(f->founders[i], &founder, error);
-        if (rc == 0)
-            json_array_append_new(founders, text_of_key(&founder));
-    }
-    if (rc != 0 || (rc = found_replica_key(f->data, key, error)) != 0 ||
-        (rc = found_onion(f->data, "organisation.onion", onion, error)) != 0 ||
-        (rc = found_onion(f->data, "replica.onion", own, error)) != 0 ||
-        (rc = found_onion(f->data, "peer.onion", peer, error)) != 0 ||
-        (rc = found_tor_auth(f->data, &tor_auth, error)) != 0) {
-        json_decref(founders);
-        mb_buf_clear(&tor_auth);
-        return rc;
-    }
-    /* The founding hour is enough for a public record; the minute would tell more. */
-    int64_t created = mb_clock_s() / 3600 * 3600;
-    json_t *params = json_object();
-    struct mb_buf rulebook = {0};
-    if ((rc = params_of(f, params, error)) != 0 || (rc = rulebook_of(f, &rulebook, error)) != 0) {
-        json_decref(founders);
-        json_decref(params);
-        mb_buf_clear(&tor_auth);
-        mb_buf_clear(&rulebook);
-        return rc;
-    }
-    json_t *json = json_pack(
-        "{s:i, s:s, s:I, s:I, s:o, s:I, s:[{s:i, s:o, s:s, s:s, s:s}], s:s, s:o, s:s, s:o}",
-        "format", 1, "name", f->name, "created", (json_int_t)created, "epoch_s",
-        (json_int_t)f->epoch_s, "founders", founders, "founder_threshold", (json_int_t)f->threshold,
-        "replicas", "number", 1, "public_key", text_of_key(&key->public_key), "peer_onion", peer,
-        "onion", own, "tor_auth", mb_buf_text(&tor_auth), "onion", onion, "versions",
-        versions_of(modules), "rulebook", mb_buf_text(&rulebook), "params", params);
-    rc = json != NULL ? mb_json_canonical(genesis, json, error) : rc;
-    if (json == NULL)
-        rc = mb_fail(error, MB_EINVAL, "init.rulebook", "%s: is not UTF-8", f->rulebook);
-    json_decref(json);
-    mb_buf_clear(&tor_auth);
-    mb_buf_clear(&rulebook);
+    mb_secret_key_clear(&keys->replica);
+    mb_buf_clear(&keys->tor_auth);
+}
+
+int found_genesis(const char *data, struct mb_bytes text, struct mb_error *error)
+{
+    char *path = mb_asprintf("%s/genesis.json", data);
+    int rc = mb_write_file(path, text, 0600, error);
+    free(path);
     return rc;
 }
 
@@ -409,38 +176,11 @@ int found_config(const char *data, const char *const *modules, size_t count, con
     return rc;
 }
 
-static void print_result(const struct founding *f, const struct mb_genesis *genesis,
-                         const struct mb_tip *tip, const struct mb_secret_key *key)
-{
-    char org[MB_HASH_HEX_SIZE], hash[MB_HASH_HEX_SIZE], fingerprint[MB_FINGERPRINT_SIZE];
-    const char *onion = mb_json_get_text(genesis->json, "onion", "");
-    mb_hash_hex(&genesis->org, org);
-    mb_hash_hex(&tip->header_hash, hash);
-    mb_public_key_fingerprint(&key->public_key, fingerprint);
-    char *pin = mb_asprintf("magicbiz:%s@%s#0.%s", org, onion, hash);
-    if (f->json) {
-        json_t *json =
-            json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", f->name, "org", org, "onion", onion,
-                      "replica", fingerprint, "join", pin, "data", f->data);
-        char *text = mb_json_text(json);
-        puts(text);
-        free(text);
-        json_decref(json);
-    } else {
-        printf("founded %s\norg      %s\nonion    %s\nreplica  %s\n\n", f->name, org, onion,
-               fingerprint);
-        printf("run it:  magicbizd run --config %s/magicbiz.conf\n", f->data);
-        printf("join it: magicbiz org join %s %s\n", f->name, pin);
-        printf("\nKeep a copy of %s/keys where nobody else can read it.\n", f->data);
-    }
-    free(pin);
-}
-
 static const char *const made[] = {"keys", "archive", "log", "genesis.json", "magicbiz.conf"};
 #define MADE (sizeof made / sizeof *made)
 
 /* Keys that are there already belong to somebody: they are never written over. */
-int found_refuse_existing(const char *data, struct mb_error *error)
+static int refuse_existing(const char *data, struct mb_error *error)
 {
     int rc = 0;
     for (size_t i = 0; i < MADE && rc == 0; i++) {
@@ -462,75 +202,36 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
     return remove(path);
 }
 
-/* What a founding that failed has written. */
-void found_remove(const char *data)
+static void remove_made(const char *data, bool folder)
 {
     for (size_t i = 0; i < MADE; i++) {
         char *path = mb_asprintf("%s/%s", data, made[i]);
         nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
         free(path);
     }
-    rmdir(data); /* if it is empty */
+    if (folder)
+        rmdir(data);
 }
 
-static int write_all(const struct founding *f, const struct mb_modules *modules,
-                     struct mb_error *error)
+bool found_tor_mode(const char *mode)
 {
-    struct mb_secret_key key = {0};
-    struct mb_buf genesis_text = {0};
-    struct mb_genesis genesis = {0};
-    struct mb_tip tip;
-    char *keys = mb_asprintf("%s/keys", f->data);
-    char *genesis_path = mb_asprintf("%s/genesis.json", f->data);
-    int rc = mb_make_dir(f->data, 0700, error);
-    if (rc == 0)
-        rc = mb_make_dir(keys, 0700, error);
-    if (rc == 0)
-        rc = make_genesis(f, modules, &key, &genesis_text, error);
-    if (rc == 0)
-        rc = mb_genesis_parse(&genesis, mb_buf_bytes(&genesis_text), error);
-    if (rc == 0)
-        rc = mb_write_file(genesis_path, mb_buf_bytes(&genesis_text), 0600, error);
-    if (rc == 0)
-        rc = found_config(f->data, f->modules, f->module_count, f->tor_mode, f->include, "", error);
-    if (rc == 0)
-        rc = found_history(f->data, modules, &key, mb_buf_bytes(&genesis_text), &tip, error);
-    if (rc == 0)
-        print_result(f, &genesis, &tip, &key);
-    mb_genesis_clear(&genesis);
-    mb_buf_clear(&genesis_text);
-    mb_secret_key_clear(&key);
-    free(keys);
-    free(genesis_path);
-    return rc;
+    if (strcmp(mode, "child") == 0 || strcmp(mode, "running") == 0 || strcmp(mode, "none") == 0)
+        return true;
+    fprintf(stderr, "magicbizd: --tor %s: child, running or none\n", mode);
+    return false;
 }
 
-static int found(const struct founding *f, struct mb_error *error)
+int found_run(const char *data, int (*make)(void *arg, struct mb_error *error), void *arg)
 {
-    struct mb_modules modules = {0};
-    int rc = found_refuse_existing(f->data, error);
-    for (size_t i = 0; i < f->module_count && rc == 0; i++)
-        rc = mb_modules_load(&modules, mb_modules_dir(MB_MODULE_DIR), f->modules[i], error);
-    if (rc != 0)
-        return rc;
-    rc = write_all(f, &modules, error);
-    if (rc != 0)
-        found_remove(f->data);
-    return rc;
-}
-
-int found_main(int argc, char **argv)
-{
-    struct founding f;
     struct mb_error error = {0};
-    int rc = parse_arguments(&f, argc, argv);
-    if (rc != 0)
-        return rc;
     if (sodium_init() < 0)
         return 1;
     umask(077);
-    if (found(&f, &error) == 0)
-        return 0;
-    fprintf(stderr, "magicbizd: %s\n", error.text[0] != 0 ? error.text : error.code);
-    return 1;
+    bool folder = access(data, F_OK) != 0;
+    int rc = refuse_existing(data, &error);
+    if (rc == 0 && (rc = make(arg, &error)) != 0)
+        remove_made(data, folder);
+    if (rc != 0)
+        fprintf(stderr, "magicbizd: %s\n", error.text[0] != 0 ? error.text : error.code);
+    return rc == 0 ? 0 : 1;
 }

@@ -10,9 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-
-#include <sodium.h>
 
 #include "daemon/found.h"
 #include "host/pin.h"
@@ -90,11 +87,8 @@ static int parse_arguments(struct joining *j, int argc, char **argv)
             return 2;
         }
     }
-    if (strcmp(j->tor_mode, "child") != 0 && strcmp(j->tor_mode, "running") != 0 &&
-        strcmp(j->tor_mode, "none") != 0) {
-        fprintf(stderr, "magicbizd: --tor %s: child, running or none\n", j->tor_mode);
+    if (!found_tor_mode(j->tor_mode))
         return 2;
-    }
     if (strcmp(j->role, "replica") != 0 && strcmp(j->role, "follower") != 0) {
         fprintf(stderr, "magicbizd: --role %s: replica or follower\n", j->role);
         return 2;
@@ -167,27 +161,15 @@ static int load_modules(struct joining *j, struct mb_modules *modules, struct mb
 
 static int write_all(struct joining *j, const struct mb_modules *modules, struct mb_error *error)
 {
-    char onion[MB_ONION_SIZE];
-    struct mb_secret_key key = {0};
-    struct mb_buf auth = {0}, more = {0};
+    struct found_keys keys = {0};
+    struct mb_buf more = {0};
     struct mb_tip tip;
-    char *keys = mb_asprintf("%s/keys", j->data), *path = mb_asprintf("%s/genesis.json", j->data);
     mb_buf_addf(&more, "\n[follow]\ninvite = %s\n", j->invite);
     if (j->socket != NULL)
         mb_buf_addf(&more, "sockets = %s\n", j->socket);
-    int rc = mb_make_dir(j->data, 0700, error);
+    int rc = found_make_keys(j->data, &keys, error);
     if (rc == 0)
-        rc = mb_make_dir(keys, 0700, error);
-    if (rc == 0)
-        rc = found_replica_key(j->data, &key, error);
-    if (rc == 0)
-        rc = found_onion(j->data, "replica.onion", onion, error);
-    if (rc == 0)
-        rc = found_onion(j->data, "peer.onion", onion, error);
-    if (rc == 0)
-        rc = found_tor_auth(j->data, &auth, error);
-    if (rc == 0)
-        rc = mb_write_file(path, mb_buf_bytes(&j->genesis_text), 0600, error);
+        rc = found_genesis(j->data, mb_buf_bytes(&j->genesis_text), error);
     if (rc == 0)
         rc = found_config(j->data, j->modules, j->module_count, j->tor_mode, j->include,
                           mb_buf_text(&more), error);
@@ -197,43 +179,30 @@ static int write_all(struct joining *j, const struct mb_modules *modules, struct
         rc = mb_fail(error, MB_EPROOF, "checkpoint.fork",
                      "the genesis gives another header 0 than the invite says: are the modules of "
                      "the organisation's version?");
-    mb_secret_key_clear(&key);
-    mb_buf_clear(&auth);
+    found_keys_clear(&keys);
     mb_buf_clear(&more);
-    free(keys);
-    free(path);
     return rc;
 }
 
-static int join(struct joining *j, struct mb_error *error)
+static int join(void *arg, struct mb_error *error)
 {
+    struct joining *j = arg;
     struct mb_modules modules = {0};
     int rc = mb_pin_parse(&j->pin, j->invite, error);
-    if (rc == 0)
-        rc = found_refuse_existing(j->data, error);
     if (rc == 0)
         rc = get_genesis(j, error);
     if (rc == 0)
         rc = load_modules(j, &modules, error);
-    if (rc != 0)
-        return rc;
-    rc = write_all(j, &modules, error);
-    if (rc != 0)
-        found_remove(j->data);
-    return rc;
+    return rc == 0 ? write_all(j, &modules, error) : rc;
 }
 
 int join_main(int argc, char **argv)
 {
     struct joining j;
-    struct mb_error error = {0};
     int rc = parse_arguments(&j, argc, argv);
     if (rc != 0)
         return rc;
-    if (sodium_init() < 0)
-        return 1;
-    umask(077);
-    rc = join(&j, &error);
+    rc = found_run(j.data, join, &j);
     if (rc == 0) {
         printf("joined %s\n\nrun it:  magicbizd run --config %s/magicbiz.conf\n", j.genesis.name,
                j.data);
@@ -243,11 +212,9 @@ int join_main(int argc, char **argv)
                    "%s/run/operator.sock)\"\n",
                    j.data);
         printf("\nKeep a copy of %s/keys where nobody else can read it.\n", j.data);
-    } else {
-        fprintf(stderr, "magicbizd: %s\n", error.text[0] != 0 ? error.text : error.code);
     }
     mb_genesis_clear(&j.genesis);
     mb_buf_clear(&j.genesis_text);
     mb_pin_clear(&j.pin);
-    return rc == 0 ? 0 : 1;
+    return rc;
 }

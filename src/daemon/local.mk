@@ -12,6 +12,7 @@ magicbizd_SOURCES = \
 	src/daemon/fetch.c src/daemon/fetch.h \
 	src/daemon/follow.c src/daemon/follow.h \
 	src/daemon/found.c src/daemon/found.h \
+	src/daemon/init.c \
 	src/daemon/join.c \
 	src/daemon/lease.c \
 	src/daemon/links.c \

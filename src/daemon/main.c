@@ -42,7 +42,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(int argc, char **argv);
-    } commands[] = {{"init", found_main}, {"join", join_main}, {"run", run_main}, {"manual", manual_main}};
+    } commands[] = {{"init", init_main}, {"join", join_main}, {"run", run_main}, {"manual", manual_main}};
     if (argc > 1 && strcmp(argv[1], "--version") == 0) {
         puts(PACKAGE_STRING);
         return 0;

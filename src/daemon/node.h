@@ -85,9 +85,9 @@ struct mb_section *node_sections(const struct mb_modules *modules); /* free() */
 int node_read_config(const char *file, struct mb_config **out, struct mb_modules *modules,
                      struct mb_section **sections, struct mb_error *error);
 
-/* found.c: magicbizd init */
-int found_main(int argc, char **argv);
-/* The keys folder's onion keys: 64 bytes each. */
+/* init.c: magicbizd init */
+int init_main(int argc, char **argv);
+/* found.c: the keys folder's onion keys, 64 bytes each. */
 int node_onion_key(const char *data, const char *name, uint8_t key[64], struct mb_error *error);
 
 /* recover.c: archive, log and store agree, and the ledger stands at the newest chosen slot. */
