@@ -14,8 +14,8 @@
 #define GOV_DEN_MAX      1000               /* of quorum and threshold */
 #define GOV_WEIGHT_MAX   (INT64_C(1) << 53) /* all weights of a vote together */
 #define GOV_BLOCK_WORK   1000               /* electors frozen, or records removed, in one block */
-#define GOV_RULES_WORK   20  /* an elector whom a rulebook weighs counts as so many */
-#define GOV_POINTS       100 /* what a weighted ballot shares out, at most */
+#define GOV_WEIGH_WORK   10000000           /* mb_tx_work() at which a block weighs no further */
+#define GOV_POINTS       100                /* what a weighted ballot shares out, at most */
 #define GOV_CONSTITUTION "constitution"
 
 extern const struct mb_logic gov_logic;

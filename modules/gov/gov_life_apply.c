@@ -67,7 +67,8 @@ static int freeze_one(void *arg, const char *identity, int64_t amount)
     struct freezing *f = arg;
     char to[MB_FINGERPRINT_SIZE];
     (void)amount;
-    if (f->left-- == 0)
+    /* A rulebook may take long to weigh. Steps come first in a block: the first of them gets on. */
+    if (f->left-- == 0 || mb_tx_work(f->tx, 0) >= GOV_WEIGH_WORK)
         return 1;
     mb_snprintf(f->last, sizeof f->last, "%s", identity);
     int64_t weight = weigh(f, identity);
@@ -95,13 +96,6 @@ static void open_vote(struct mb_tx *tx, const struct mb_context *ctx, const char
     gov_enter(tx, ctx, id, p, "voting", ctx->time + period(p, "voting_s"));
 }
 
-/* A rulebook may take its whole budget for each elector: of these a block comes to fewer. */
-static int64_t work_each(struct mb_tx *tx, const json_t *rule)
-{
-    bool asks = strcmp(mb_json_get_text(rule, "weight", ""), "rules") == 0;
-    return asks && mb_tx_has(tx, "rules/hash") ? GOV_RULES_WORK : 1;
-}
-
 /* As many electors as this block has room for; with the last one, the vote opens. */
 static void freeze(struct mb_tx *tx, const struct mb_context *ctx, const char *id, json_t *p)
 {
@@ -111,7 +105,7 @@ static void freeze(struct mb_tx *tx, const struct mb_context *ctx, const char *i
                          .id = id,
                          .procedure = mb_json_get_text(p, "procedure", ""),
                          .weight = mb_json_get_text(rule, "weight", "equal"),
-                         .left = gov_work(tx, ctx, GOV_BLOCK_WORK) / work_each(tx, rule),
+                         .left = gov_work(tx, ctx, GOV_BLOCK_WORK),
                          .eligible = mb_json_get_int(p, "eligible", 0),
                          .electors = mb_json_get_int(p, "electors", 0),
                          .delegations = delegations(tx, rule)};

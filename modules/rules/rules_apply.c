@@ -65,6 +65,29 @@ static struct mb_cage *in_force(struct mb_tx *tx)
     return found;
 }
 
+/* --- What a block has room for --- */
+
+/* A call counts what it took: no more than its budget, which its last step may have gone over.
+ * Those of on_epoch do not: there are at most 16 in a block, and they refuse nobody's command. */
+static void count(struct mb_tx *tx, const struct mb_cage *cage, const char *function)
+{
+    int64_t took = mb_cage_cost(cage).instructions;
+    took = took < MB_RULES_LEAST ? MB_RULES_LEAST : took;
+    if (strcmp(function, "on_epoch") != 0)
+        (void)mb_tx_work(tx, took < MB_RULES_INSTRUCTIONS ? took : MB_RULES_INSTRUCTIONS);
+}
+
+/* Room for calls that each may use up their budget? Without a rulebook there is always. */
+static int has_room(struct mb_tx *tx, int calls, struct mb_error *error)
+{
+    int64_t taken = mb_tx_work(tx, 0);
+    return taken + calls * (int64_t)MB_RULES_INSTRUCTIONS <= MB_RULES_BLOCK
+               ? 0
+               : mb_refuse(error, "rules.block", "dd", taken, (int64_t)MB_RULES_BLOCK);
+}
+
+/* --- Calls --- */
+
 /* Call a function of the rulebook; args are taken. MB_ENOENT: there is no rulebook, or it has no
  * such function. */
 static int call(struct mb_tx *tx, const struct mb_context *ctx, const char *function,
@@ -77,6 +100,7 @@ static int call(struct mb_tx *tx, const struct mb_context *ctx, const char *func
         json_t *params = mb_tx_get(tx, KEY_PARAMS);
         struct mb_cage_view view = {tx, ctx->time, (int64_t)ctx->slot, params};
         rc = mb_cage_call(cage, &view, function, args_take, results, error);
+        count(tx, cage, function);
         json_decref(params);
     }
     json_decref(args_take);
@@ -141,8 +165,11 @@ static int authorize(struct mb_tx *tx, const struct mb_context *ctx, const char 
     json_t *results;
     if (is_repair(tx, type, body))
         return 0;
-    int rc = call(tx, ctx, "authorize",
-                  json_pack("[o, s]", command_json(ctx, type, body), ctx->signer), &results, error);
+    int rc = has_room(tx, 2, error); /* for on_applied, too */
+    if (rc != 0)
+        return rc;
+    rc = call(tx, ctx, "authorize", json_pack("[o, s]", command_json(ctx, type, body), ctx->signer),
+              &results, error);
     if (rc == MB_ENOENT)
         return 0;
     if (rc != 0)
@@ -220,6 +247,13 @@ static int on_applied(struct mb_tx *tx, const struct mb_context *ctx, const char
                       const json_t *body, bool ok, const json_t *outcome, json_t **commands,
                       struct mb_error *error)
 {
+    /* What was allowed has its room. Of others only those that nobody asked the rulebook about come
+     * here without it: that they have no say of its then is on record. */
+    if (strcmp(mb_json_get_text(outcome, "code", ""), "rules.block") == 0 && !ok)
+        return 0;
+    int rc = has_room(tx, 1, error);
+    if (rc != 0)
+        return rc;
     json_t *result = json_pack("{s:b, s:O}", "ok", ok, ok ? "result" : "error", outcome);
     return wanted(tx, ctx, "on_applied", json_pack("[o, o]", command_json(ctx, type, body), result),
                   commands, error);
@@ -352,6 +386,9 @@ static const struct mb_verb verbs[] = {
 };
 
 static const struct mb_message messages[] = {
+    {"rules.block",
+     "the rulebook has taken {0} of this block's {1} instructions, and the rest may not "
+     "be enough for one more command: send it again"},
     {"rules.budget", "the rulebook went over its budget of {0}: at most {1}"},
     {"rules.source", "line {0} of the rulebook: {1}"},
     {"rules.compile", "the rulebook is not Lua: {0}"},

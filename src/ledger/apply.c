@@ -235,6 +235,7 @@ int mb_ledger_apply(struct mb_ledger *l, struct mb_bytes value_bytes, const stru
     o->run = (struct mb_run){
         .l = l, .slot = value->slot, .time = value->time > l->tip.time ? value->time : l->tip.time};
     l->tx.writable = true;
+    l->tx.work = 0;
     run_block(&o->run, checked, value->count, o->index);
     int rc = seal(&o->run, value, &header, error);
     l->tx.writable = false;

@@ -14,6 +14,7 @@ int mb_ledger_try(struct mb_ledger *l, const struct mb_checked *envelope, int64_
                          .time = now > l->tip.time ? now : l->tip.time,
                          .door = true};
     l->tx.writable = true;
+    l->tx.work = 0;
     int rc = mb_run_envelope(&run, envelope, &why);
     l->tx.writable = false;
     mb_run_clear(&run);

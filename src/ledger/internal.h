@@ -40,6 +40,7 @@ struct mb_tx {
         const char *module;
         json_t *commands;
     } batch;
+    int64_t work; /* that the block at hand has come to: mb_tx_work() */
     bool touched; /* a key that struct mb_facts is made of was written since the flush */
     bool stale;   /* struct mb_facts has to be read again */
     struct mb_undo *undo;

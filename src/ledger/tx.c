@@ -120,6 +120,11 @@ void mb_tx_batch(struct mb_tx *tx, const char *id, const json_t *commands)
     tx->batch = (struct mb_batch){mb_strdup(id), tx->module, json_incref((json_t *)commands)};
 }
 
+int64_t mb_tx_work(struct mb_tx *tx, int64_t more)
+{
+    return tx->work += more;
+}
+
 int mb_tx_close(struct mb_tx *tx, int rc, struct mb_error *error)
 {
     if (rc == MB_EIO || rc == MB_ECORRUPT)

@@ -29,6 +29,8 @@
 #define MB_RULES_SOURCE_MAX   196608
 #define MB_RULES_INSTRUCTIONS 1000000
 #define MB_RULES_MEMORY       8388608
+#define MB_RULES_BLOCK        20000000 /* instructions of a block, see magicbiz-rules(7) */
+#define MB_RULES_LEAST        1000     /* of a call */
 #define MB_RULES_SCAN_MAX     1000 /* items of one mb.scan */
 
 struct mb_cage;

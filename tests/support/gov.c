@@ -108,7 +108,8 @@ static bool is_member(struct mb_tx *tx, const char *identity)
     return is;
 }
 
-/* One, and what they hold of "rep"; nothing for those who hold "ban"; all there is for "vast". */
+/* One, and what they hold of "rep"; nothing for those who hold "ban"; all there is for "vast".
+ * Counts books/slow as its work. */
 static int64_t weight(struct mb_tx *tx, const struct mb_context *ctx, const char *member,
                       const char *procedure)
 {
@@ -116,8 +117,11 @@ static int64_t weight(struct mb_tx *tx, const struct mb_context *ctx, const char
     int64_t w = held(tx, "vast", account) > 0  ? INT64_MAX
                 : held(tx, "ban", account) > 0 ? 0
                                                : 1 + held(tx, "rep", account);
+    json_t *slow = mb_tx_get(tx, "books/slow");
+    (void)mb_tx_work(tx, json_integer_value(slow));
     (void)ctx;
     (void)procedure;
+    json_decref(slow);
     free(account);
     return w;
 }

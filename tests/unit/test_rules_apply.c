@@ -309,6 +309,91 @@ static void a_rulebook_that_locks_everyone_out(void **state)
     stop(f);
 }
 
+/* Each burns all but the whole budget of its calls, and is counted by what it runs afterwards. */
+static const char burning[] = "local function burn(k)\n"
+                              "  if k == 'burn' then for i = 1, 990000 do end end\n"
+                              "end\n"
+                              "function authorize(c) burn(c.body.key) return true end\n"
+                              "function on_applied(c, result)\n"
+                              "  if not result.ok then return end\n"
+                              "  burn(c.body.key)\n"
+                              "  local n = (mb.get('toy/burnt') or 0) + 1\n"
+                              "  return {{type = 'toy.put', body = {key = 'burnt', value = n}}}\n"
+                              "end\n";
+
+static int count_results(const struct mb_outcome *o, const char *with)
+{
+    int count = 0;
+    for (size_t i = 0; i < o->block.result_count; i++)
+        count += strstr(mb_buf_text(&o->block.results[i]), with) != NULL;
+    return count;
+}
+
+/* A block full of commands of `type`, the last of which is the same by the constitution's hand. */
+static struct mb_outcome *full_block(struct fixture *f, const char *type, const char *body)
+{
+    struct mb_checked *many[100];
+    for (size_t i = 0; i < 100; i++)
+        many[i] = org_command(&f->o, &f->o.founders[0], i < 99 ? type : "gov.vote",
+                              i < 99 ? body : "{\"proposal\":\"c\"}", f->time + 3600);
+    return org_block(&f->o, f->time, many, 100);
+}
+
+static void attack_a_block_of_commands_that_burn_the_whole_budget(void **state)
+{
+    struct fixture *f = start(burning);
+    (void)state;
+    expect(f, "gov.propose", "{\"proposal\":\"c\",\"procedure\":\"constitution\"}", "\"ok\":true");
+    expect_state(f, "toy/burnt", "1");
+    struct mb_outcome *o = full_block(f, "toy.put", "{\"key\":\"burn\",\"value\":1}");
+    /* Ten had room for both calls, and both were made; the others changed nothing. */
+    expect_state(f, "toy/burnt", "11");
+    assert_int_equal(count_results(o, ",20000000],\"code\":\"rules.block\""), 90);
+    /* But the repair runs, and that on_applied was not asked about it is on record. */
+    const char *last = mb_buf_text(&o->block.results[o->block.result_count - 1]);
+    assert_non_null(strstr(last, "\"code\":\"rules.block\""));
+    assert_non_null(strstr(last, "\"type\":\"rules.on_applied\""));
+    last = mb_buf_text(&o->block.results[o->block.result_count - 2]);
+    assert_non_null(strstr(last, "\"ok\":true"));
+    mb_outcome_free(o);
+    /* The next block has a budget of its own; and the door judges each command alone. */
+    for (size_t i = 0; i < 12; i++)
+        expect(f, "toy.put", "{\"key\":\"burn\",\"value\":1}", "\"ok\":true");
+    expect_state(f, "toy/burnt", "23");
+    stop(f);
+}
+
+/* A block of commands that ask little is never short, whatever few of them ask. */
+static void a_full_block_of_common_commands_has_room(void **state)
+{
+    struct fixture *f = start(burning);
+    (void)state;
+    expect(f, "gov.propose", "{\"proposal\":\"c\",\"procedure\":\"constitution\"}", "\"ok\":true");
+    struct mb_outcome *o = full_block(f, "toy.put", "{\"key\":\"a\",\"value\":1}");
+    assert_int_equal(count_results(o, "rules.block"), 0);
+    expect_state(f, "toy/burnt", "101");
+    mb_outcome_free(o);
+    stop(f);
+}
+
+/* Failing calls count, too: a loop that is cut off, and commands that access refuses later. */
+static void attack_calls_that_fail_count_as_well(void **state)
+{
+    struct fixture *f = start("function authorize(c) if c.body.key then while true do end end end\n"
+                              "function on_applied(c, r) if c.type == 'no.such' then\n"
+                              "  while true do end end end");
+    (void)state;
+    expect(f, "gov.propose", "{\"proposal\":\"c\",\"procedure\":\"constitution\"}", "\"ok\":true");
+    struct mb_outcome *o = full_block(f, "toy.put", "{\"key\":\"a\",\"value\":1}");
+    assert_int_equal(count_results(o, "rules.budget"), 18);
+    mb_outcome_free(o);
+    o = full_block(f, "no.such", "{}");
+    assert_int_equal(count_results(o, "rules.budget"), 20);
+    assert_int_equal(count_results(o, "rules.block"), 80);
+    mb_outcome_free(o);
+    stop(f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -319,6 +404,9 @@ int main(void)
         cmocka_unit_test(weights),
         cmocka_unit_test(epochs_and_commands),
         cmocka_unit_test(a_rulebook_that_locks_everyone_out),
+        cmocka_unit_test(attack_a_block_of_commands_that_burn_the_whole_budget),
+        cmocka_unit_test(a_full_block_of_common_commands_has_room),
+        cmocka_unit_test(attack_calls_that_fail_count_as_well),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,6 +49,10 @@ void mb_tx_due(struct mb_tx *tx, int64_t time, const char *type, const json_t *b
 #define MB_BATCH_MAX 16
 void mb_tx_batch(struct mb_tx *tx, const char *id, const json_t *commands);
 
+/* Count work on the block at hand, in units that its modules agree on, and say how much it has come
+ * to: 0 at the beginning of each block, and at the door. A refusal takes none of it back. */
+int64_t mb_tx_work(struct mb_tx *tx, int64_t more);
+
 /* Whether an identity is a member: a module in use says so (is_member); where none does, the
  * founders are, until they retire. */
 bool mb_tx_is_member(struct mb_tx *tx, const char *identity);
