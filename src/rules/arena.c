@@ -64,11 +64,19 @@ void *mb_arena_resize(struct mb_arena *a, void *block, size_t old_bytes, size_t 
         return block;
     if (!newest)
         at = a->used;
-    if (bytes > a->size || at + rounded(bytes) > a->limit)
+    if (bytes > a->size || at + rounded(bytes) + a->fixed > a->limit)
         return NULL;
     if (block != NULL && !newest)
         memcpy(a->base + at, block, old_bytes);
     a->used = at + rounded(bytes);
     a->last = at;
     return a->base + at;
+}
+
+void *mb_arena_fix(struct mb_arena *a, size_t bytes)
+{
+    if (bytes > a->size || a->used + a->fixed + rounded(bytes) > a->limit)
+        return NULL;
+    a->fixed += rounded(bytes);
+    return a->base + a->size - a->fixed;
 }

@@ -10,7 +10,8 @@ struct mb_arena {
     uint8_t *base;
     size_t size;  /* of the mapping */
     size_t used;  /* bytes from base; what lies behind is free */
-    size_t limit; /* used may not pass it */
+    size_t fixed; /* bytes at the end that were taken for good */
+    size_t limit; /* used and fixed together may not pass it */
     size_t last;  /* offset of the newest block: it alone can grow in place, or be given back */
 };
 
@@ -20,5 +21,8 @@ void mb_arena_clear(struct mb_arena *a);
 
 /* realloc() in the arena; bytes 0 frees. NULL if the limit is in the way. */
 void *mb_arena_resize(struct mb_arena *a, void *block, size_t old_bytes, size_t bytes);
+
+/* A block at the other end, one before the other: for what is not written again. */
+void *mb_arena_fix(struct mb_arena *a, size_t bytes);
 
 #endif

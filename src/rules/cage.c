@@ -8,13 +8,23 @@
 #include "rules/internal.h"
 #include "rules/source.h"
 
-#define TICK        1000 /* VM instructions from one count to the next */
-#define SEED_BEHIND 96   /* bytes from the allocator's pointer in Lua's global_State to its seed */
-#define SEED        0u
-#define NODE_BYTES  24
-#define SLOT_BYTES  16
-#define RESULTS_MAX 4
-#define ARENA_BYTES (2 * (size_t)MB_RULES_MEMORY + 4096)
+#define TICK          1000 /* VM instructions from one count to the next */
+#define SEED_BEHIND   96 /* bytes from the allocator's pointer in Lua's global_State to its seed */
+#define SEED          0u
+#define NODE_BYTES    24
+#define SLOT_BYTES    16
+#define RESULTS_MAX   4
+#define LUA_PROTOTYPE (LUA_NUMTYPES + 1) /* lobject.h: LUA_TPROTO */
+#define ARENA_BYTES   (2 * (size_t)MB_RULES_MEMORY + 4096)
+
+/* Builds with sanitizers look after each call whether what is fixed was left alone. */
+#if defined(__SANITIZE_ADDRESS__)
+#define CHECKS_FIXED true
+#elif defined(__has_feature)
+#define CHECKS_FIXED __has_feature(address_sanitizer)
+#else
+#define CHECKS_FIXED false
+#endif
 
 extern const char lua_ident[];
 
@@ -65,6 +75,13 @@ static void count_stack(struct mb_cage_count *n)
     n->stack = n->newest_bytes / SLOT_BYTES;
 }
 
+/* While compiled code is loaded, what is no text and no closure belongs to functions' prototypes:
+ * instructions, constants, lines, names. Lua writes there once more only as it collects. */
+static bool is_code(int type)
+{
+    return type == 0 || type == LUA_PROTOTYPE;
+}
+
 static void *allocate(void *ud, void *block, size_t old_bytes, size_t bytes)
 {
     struct mb_cage *c = ud;
@@ -74,7 +91,9 @@ static void *allocate(void *ud, void *block, size_t old_bytes, size_t bytes)
         return NULL; /* what Lua's last collection gave back is no reason to go on */
     if (block == NULL && ++c->blocks == 2)
         set_seed(c);
-    void *now = mb_arena_resize(&c->arena, block, block != NULL ? old_bytes : 0, bytes);
+    void *now = c->fixing && block == NULL && is_code((int)old_bytes)
+                    ? mb_arena_fix(&c->arena, bytes)
+                    : mb_arena_resize(&c->arena, block, block != NULL ? old_bytes : 0, bytes);
     if (bytes == 0) {
         if (block == c->count.stack_at) /* Lua has moved it to the block that it asked for last */
             count_stack(&c->count);
@@ -222,10 +241,27 @@ static int write_dump(lua_State *L, const void *bytes, size_t len, void *arg)
     return 0;
 }
 
-static int load_source(lua_State *L)
+/* Lua's parser leaves much behind that nothing uses any more, and each call would copy it: so it
+ * has a state of its own, and what it compiled is loaded into the one that stays. */
+static int compile_source(lua_State *L)
 {
     struct mb_cage *c = mb_cage_of(L);
-    struct mb_buf dump = {0};
+    struct mb_buf bare = {0};
+    if (luaL_loadbufferx(L, (const char *)c->source.data, c->source.len, "=rulebook", "t") !=
+        LUA_OK)
+        return lua_error(L);
+    lua_dump(L, write_dump, &bare, 1);
+    bool fine = mb_rules_bytecode(mb_buf_bytes(&bare));
+    mb_buf_clear(&bare);
+    if (!fine)
+        return luaL_error(L, "rulebook: floats");
+    lua_dump(L, write_dump, &c->compiled, 0);
+    return 0;
+}
+
+static int load_compiled(lua_State *L)
+{
+    struct mb_cage *c = mb_cage_of(L);
     lua_settop(L, 0);
     lua_pushglobaltable(L);
     mb_cage_open_base(L);
@@ -233,14 +269,12 @@ static int load_source(lua_State *L)
     mb_cage_open_string(L);
     mb_cage_open_mb(L);
     lua_settop(L, 0);
-    if (luaL_loadbufferx(L, (const char *)c->source.data, c->source.len, "=rulebook", "t") !=
-        LUA_OK)
+    luaL_checkstack(L, LUA_MINSTACK, "rulebook"); /* so that loading makes no new one */
+    c->fixing = true;
+    int rc = luaL_loadbufferx(L, (const char *)c->compiled.data, c->compiled.len, "=rulebook", "b");
+    c->fixing = false;
+    if (rc != LUA_OK)
         return lua_error(L);
-    lua_dump(L, write_dump, &dump, 1);
-    bool fine = mb_rules_bytecode(mb_buf_bytes(&dump));
-    mb_buf_clear(&dump);
-    if (!fine)
-        return luaL_error(L, "rulebook: floats");
     c->stage = "rules.error";
     lua_sethook(L, tick, LUA_MASKCOUNT, TICK);
     lua_pushboolean(L, 0);
@@ -249,23 +283,27 @@ static int load_source(lua_State *L)
     return 0;
 }
 
+static uint8_t *fixed_part(const struct mb_cage *c)
+{
+    return c->arena.base + c->arena.size - c->arena.fixed;
+}
+
 static void keep_image(struct mb_cage *c)
 {
     c->image_bytes = c->arena.used;
     c->image_last = c->arena.last;
     c->image = mb_memdup(c->arena.base, c->arena.used);
+    c->image_fixed = mb_memdup(fixed_part(c), c->arena.fixed);
     c->image_count = c->count;
 }
 
-static int make(struct mb_cage *c, struct mb_bytes text, struct mb_error *error)
+/* Begin a state at the start of the arena, and run this in it. */
+static int run_first(struct mb_cage *c, lua_CFunction first, struct mb_error *error)
 {
     const char *lua = "this program needs Lua " MB_RULES_LUA ", 64-bit, and has found another: "
                       "install Debian's liblua5.4-0 of that release";
-    if (!mb_arena_init(&c->arena, ARENA_BYTES))
-        return mb_fail(error, MB_EIO, "rules.lua", "no address space for rulebooks is left");
-    c->arena.limit = MB_RULES_MEMORY;
-    c->stage = "rules.compile";
-    c->source = text;
+    c->arena.used = c->arena.last = c->arena.fixed = c->blocks = 0;
+    c->count = (struct mb_cage_count){0};
     c->L = lua_newstate(allocate, c);
     if (c->L == NULL)
         return mb_fail(error, MB_EIO, "rules.lua", "%s", lua);
@@ -273,11 +311,23 @@ static int make(struct mb_cage *c, struct mb_bytes text, struct mb_error *error)
     lua_gc(c->L, LUA_GCSTOP);
     if (!check_lua(c))
         return mb_fail(error, MB_EIO, "rules.lua", "%s", lua);
-    lua_pushcfunction(c->L, load_source);
-    if (lua_pcall(c->L, 0, 0, 0) != LUA_OK)
-        return failed(c, error);
-    keep_image(c);
-    return 0;
+    lua_pushcfunction(c->L, first);
+    return lua_pcall(c->L, 0, 0, 0) == LUA_OK ? 0 : failed(c, error);
+}
+
+static int make(struct mb_cage *c, struct mb_bytes text, struct mb_error *error)
+{
+    if (!mb_arena_init(&c->arena, ARENA_BYTES))
+        return mb_fail(error, MB_EIO, "rules.lua", "no address space for rulebooks is left");
+    c->arena.limit = MB_RULES_MEMORY;
+    c->stage = "rules.compile";
+    c->source = text;
+    int rc = run_first(c, compile_source, error);
+    if (rc == 0)
+        rc = run_first(c, load_compiled, error);
+    if (rc == 0)
+        keep_image(c);
+    return rc;
 }
 
 int mb_cage_new(struct mb_cage **out, struct mb_bytes source, struct mb_error *error)
@@ -291,6 +341,7 @@ int mb_cage_new(struct mb_cage **out, struct mb_bytes source, struct mb_error *e
     if (rc == 0)
         rc = make(c, mb_buf_bytes(&text), error);
     mb_buf_clear(&text);
+    mb_buf_clear(&c->compiled);
     c->source = mb_bytes(NULL, 0);
     if (rc == 0)
         *out = c;
@@ -306,17 +357,23 @@ void mb_cage_free(struct mb_cage *c)
         return;
     mb_arena_clear(&c->arena);
     free(c->image);
+    free(c->image_fixed);
     free(c);
 }
 
 /* --- Calling. --- */
 
+/* Out of memory, and then alone, Lua collects, and writes into all there is. */
 static void restore_image(struct mb_cage *c)
 {
     memcpy(c->arena.base, c->image, c->image_bytes);
+    if (c->over != NULL && strcmp(c->over, "memory") == 0)
+        memcpy(fixed_part(c), c->image_fixed, c->arena.fixed);
+    else if (CHECKS_FIXED && memcmp(fixed_part(c), c->image_fixed, c->arena.fixed) != 0)
+        abort();
     c->arena.used = c->image_bytes;
     c->arena.last = c->image_last;
-    c->arena.limit = c->image_bytes + MB_RULES_MEMORY;
+    c->arena.limit = c->image_bytes + c->arena.fixed + MB_RULES_MEMORY;
     c->count = c->image_count;
     c->count.spent = 0;
     c->over = NULL;

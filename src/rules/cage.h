@@ -13,7 +13,8 @@
  * of 4 GiB, so that the 32 bits of an address that Lua hashes are its offset in the arena, and the
  *   seed is set to 0 while the state is made. The first cage of a program tests that this took.
  * - A call starts from a copy of the memory as it was when the source had been run: a fresh state,
- *   for the price of copying it.
+ *   for the price of copying it. The compiled functions are not copied, for Lua does not write into
+ *   them, but as it collects: that is, when a call has run out of memory, and then they are, too.
  * - The collector is stopped. Bytes are counted as they are requested, and never given back, but
  * for the newest block.
  * - Each VM instruction counts 1, and 1 more for each 4 KiB of the longest text, each 256 slots of
@@ -31,7 +32,7 @@
 #define MB_RULES_MEMORY       8388608
 #define MB_RULES_BLOCK        20000000 /* instructions of a block, see magicbiz-rules(7) */
 #define MB_RULES_LEAST        1000     /* of a call */
-#define MB_RULES_SCAN_MAX     1000 /* items of one mb.scan */
+#define MB_RULES_SCAN_MAX     1000     /* items of one mb.scan */
 
 struct mb_cage;
 

@@ -25,9 +25,10 @@ struct mb_cage_count {
 struct mb_cage {
     struct mb_arena arena;
     lua_State *L;
-    /* As it was when the source had been run. */
-    uint8_t *image;
+    /* As it was when the source had been run: the arena's used part, and its fixed part. */
+    uint8_t *image, *image_fixed;
     size_t image_bytes, image_last;
+    bool fixing; /* a compiled source is being loaded */
     struct mb_cage_count image_count;
 
     struct mb_cage_count count;
@@ -41,7 +42,8 @@ struct mb_cage {
     const char *function;
     bool found; /* whether there is such a function */
     const json_t *args;
-    struct mb_bytes source;
+    struct mb_bytes source; /* while it is made, as is what it was compiled to */
+    struct mb_buf compiled;
     json_t *held, *results; /* arrays */
 };
 

@@ -529,6 +529,67 @@ static void each_call_begins_afresh(void **state)
     mb_cage_free(c);
 }
 
+/* What a call came to, and what it took. */
+static char *call_and_cost(struct mb_cage *c, const char *function)
+{
+    struct mb_error error = {0};
+    struct mb_buf out = {0};
+    json_t *args = json_array(), *results = NULL;
+    int rc = mb_cage_call(c, &empty_view, function, args, &results, &error);
+    if (rc == 0)
+        assert_int_equal(mb_json_canonical(&out, results, NULL), 0);
+    else
+        mb_buf_addf(&out, "%s %s", error.code, error.args);
+    struct mb_cage_cost cost = mb_cage_cost(c);
+    mb_buf_addf(&out, " %lld %lld", (long long)cost.instructions, (long long)cost.bytes);
+    json_decref(args);
+    json_decref(results);
+    return mb_buf_take_text(&out);
+}
+
+/* Compiled functions are shared by all calls: whatever one does, out of memory while Lua collects
+ * included, the next finds them as a cage finds them that was just made. */
+static void no_call_changes_what_is_compiled(void **state)
+{
+    static const char source[] =
+        "local long = 'a text of over forty bytes, which Lua hashes when it is a key'\n"
+        "local t = {[long] = 1, short = 2}\n"
+        "local function make(n) local k = n return function(...) k = k + select('#', ...)\n"
+        "  return k, {...} end end\n"
+        "function work() local a, b = make(3)(1, 2), t['a text of over forty bytes, which Lua '\n"
+        "  .. 'hashes when it is a key'] t[long] = t[long] + 1 t.short = nil\n"
+        "  return a, b, t[long], string.rep('x', 3) end\n"
+        "function memory() local all = {} for i = 1, 999999 do\n"
+        "  all[i] = {make, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16} end end\n"
+        "function big() local s = long while true do s = s .. s end end\n"
+        "function many() for i = 1, 9000 do t['k' .. i] = make(i) end end\n"
+        "function deep() local function d(n) return 1 + d(n + 1) end return d(1) end\n"
+        "function loop() while true do end end\n"
+        "function fault() local x = t.none.more end\n";
+    static const char *const wild[] = {"memory", "big", "many", "deep", "loop", "fault", "none"};
+    struct mb_cage *c, *fresh;
+    (void)state;
+    assert_int_equal(mb_cage_new(&c, mb_bytes_of(source), NULL), 0);
+    for (size_t i = 0; i < 3 * sizeof wild / sizeof *wild; i++) {
+        assert_int_equal(mb_cage_new(&fresh, mb_bytes_of(source), NULL), 0);
+        const char *both[] = {"work", wild[(i * 5) % (sizeof wild / sizeof *wild)]};
+        for (size_t k = 0; k < 2; k++) {
+            char *found = call_and_cost(c, both[k]), *expected = call_and_cost(fresh, both[k]);
+            assert_string_equal(found, expected);
+            free(found);
+            free(expected);
+        }
+        mb_cage_free(fresh);
+    }
+    char *found = call_and_cost(c, "memory");
+    assert_non_null(strstr(found, "rules.budget [\"memory\""));
+    free(found);
+    found = call_and_cost(c, "fault");
+    assert_non_null(strstr(found, "rulebook:14: attempt to index a nil value (field 'none')"));
+    free(found);
+    mb_cage_free(c);
+}
+
 static void results_are_json(void **state)
 {
     (void)state;
@@ -564,6 +625,7 @@ int main(void)
         cmocka_unit_test(the_longest_call_ends_soon),
         cmocka_unit_test(sources_are_bounded),
         cmocka_unit_test(each_call_begins_afresh),
+        cmocka_unit_test(no_call_changes_what_is_compiled),
         cmocka_unit_test(results_are_json),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
