@@ -15,6 +15,10 @@
 #define GOV_WEIGHT_MAX   (INT64_C(1) << 53) /* all weights of a vote together */
 #define GOV_BLOCK_WORK   1000               /* electors frozen, or records removed, in one block */
 #define GOV_WEIGH_WORK   10000000           /* mb_tx_work() at which a block weighs no further */
+#define GOV_FORGET_WORK  50                 /* of it, for a proposal that is forgotten */
+#define GOV_KEEP_MIN     86400              /* seconds that one is kept when it has ended */
+#define GOV_KEEP         7776000            /* 90 days */
+#define GOV_KEEP_MAX     316224000          /* 10 years */
 #define GOV_POINTS       100                /* what a weighted ballot shares out, at most */
 #define GOV_CONSTITUTION "constitution"
 

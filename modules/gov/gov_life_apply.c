@@ -6,6 +6,8 @@
 
 #include "gov_state.h"
 
+#define FORGOTTEN "forgotten"
+
 static int64_t period(const json_t *p, const char *name)
 {
     return mb_json_get_int(json_object_get(p, "rule"), name, 0);
@@ -242,6 +244,24 @@ static void clean_up(struct mb_tx *tx, const struct mb_context *ctx, const char 
     }
     json_object_del(p, "cleanup");
     gov_store(tx, "proposal", id, NULL, json_incref(p));
+    gov_wake(tx, mb_json_get_int(p, "forget", 0), id);
+}
+
+/* It has ended long ago: what is left of it goes. The ledger's blocks have it all. */
+static void forget(struct mb_tx *tx, const struct mb_context *ctx, const char *id, json_t *p)
+{
+    struct sweeping s = {tx, gov_work(tx, ctx, GOV_FORGET_WORK)};
+    char *prefix = mb_asprintf("gov/audit/%s/", id);
+    bool room = s.left > 0 && mb_tx_scan(tx, prefix, "", sweep_one, &s) == 0;
+    free(prefix);
+    if (!room) {
+        gov_wake(tx, ctx->time, id);
+        return;
+    }
+    gov_drop(tx, "payload", id, NULL);
+    gov_drop(tx, "proposal", id, NULL);
+    gov_drop(tx, "tally", id, NULL);
+    json_object_set_new(p, "state", json_string(FORGOTTEN));
 }
 
 /* --- gov.step --- */
@@ -262,6 +282,10 @@ static void step(struct mb_tx *tx, const struct mb_context *ctx, const char *id,
         clean_up(tx, ctx, id, p);
         return;
     }
+    if (ctx->time >= mb_json_get_int(p, "forget", INT64_MAX)) {
+        forget(tx, ctx, id, p);
+        return;
+    }
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
         if (strcmp(steps[i].state, state) != 0 ||
             ctx->time < mb_json_get_int(p, "deadline", INT64_MAX))
@@ -280,10 +304,11 @@ int gov_step(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body,
     const char *id = mb_json_get_text(body, "proposal", "");
     if (*ctx->id != 0 || !ctx->as_org)
         return mb_refuse(error, "gov.internal", "s", "gov.step");
-    json_t *p = gov_proposal(tx, id, error);
-    if (p == NULL)
-        return MB_EREFUSED;
-    step(tx, ctx, id, p);
+    json_t *p = gov_proposal(tx, id, NULL);
+    if (p == NULL) /* a deadline of one that ended before it */
+        p = json_pack("{s:s}", "state", FORGOTTEN);
+    else
+        step(tx, ctx, id, p);
     *result = json_pack("{s:s, s:s}", "proposal", id, "state", mb_json_get_text(p, "state", ""));
     if (json_object_get(p, "reason") != NULL)
         json_object_set(*result, "reason", json_object_get(p, "reason"));

@@ -378,7 +378,8 @@ static int lay_params(json_t *body, const json_t *params, const char *name, stru
 static int check_params(const json_t *params, struct mb_error *error)
 {
     static const char *const procedures[] = {"routine", "treasury", GOV_CONSTITUTION, NULL};
-    static const char *const others[] = {"gov.open_max", "gov.applications_max", NULL};
+    static const char *const others[] = {"gov.open_max", "gov.applications_max", "gov.keep_s",
+                                         NULL};
     const char *name;
     json_t *value;
     json_object_foreach((json_t *)params, name, value)

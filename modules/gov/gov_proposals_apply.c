@@ -55,10 +55,12 @@ void gov_finish(struct mb_tx *tx, const struct mb_context *ctx, const char *id, 
     }
     (void)gov_bump(tx, "open", mb_json_get_text(p, "author", ""), -1);
     json_object_del(p, "cursor");
-    if (json_object_get(p, "electors") != NULL) {
+    int64_t forget = ctx->time + gov_param(tx, "keep_s", GOV_KEEP, GOV_KEEP_MIN, GOV_KEEP_MAX);
+    json_object_set_new(p, "forget", json_integer(forget));
+    bool cleanup = json_object_get(p, "electors") != NULL;
+    if (cleanup)
         json_object_set_new(p, "cleanup", json_integer(1));
-        gov_wake(tx, ctx->time, id);
-    }
+    gov_wake(tx, cleanup ? ctx->time : forget, id);
     gov_enter(tx, ctx, id, p, state, -1);
 }
 

@@ -229,9 +229,11 @@ static int fetch(struct cli_org *o, const char *id, bool now, struct shown *s,
 {
     int rc = fetch_one(o, "proposal", id, now, &s->proposal, error);
     if (rc == 0 && s->proposal == NULL)
-        rc = mb_fail(error, MB_ENOENT, "gov.proposal_unknown",
-                     "there is no proposal %.20s: magicbiz proposal list, or --now if it is new",
-                     id);
+        rc =
+            mb_fail(error, MB_ENOENT, "gov.proposal_unknown",
+                    "there is no proposal %.20s: magicbiz proposal list, or --now if it is new; of "
+                    "one that ended long ago the blocks tell: magicbiz log",
+                    id);
     if (rc == 0)
         rc = fetch_one(o, "payload", id, now, &s->payload, error);
     return rc == 0 ? fetch_one(o, "tally", id, now, &s->tally, error) : rc;

@@ -513,6 +513,14 @@ static void test_veto_and_audit(void **state)
     gov_stop(t);
 }
 
+static int count_key(void *arg, const char *key, const json_t *value)
+{
+    (void)key;
+    (void)value;
+    ++*(int *)arg;
+    return 0;
+}
+
 static void make_voters(struct gov_test *t, int count)
 {
     struct mb_buf entries = {0};
@@ -580,6 +588,85 @@ static void test_many_electors_are_frozen_over_blocks(void **state)
     gov_stop(t);
 }
 
+/* How many keys of gov/ there are that name a proposal. */
+static int left_of_proposals(struct gov_test *t)
+{
+    static const char *const folders[] = {"proposal", "payload", "tally",  "audit",
+                                          "ballot",   "elector", "carried"};
+    struct mb_tx *tx = mb_ledger_reader(t->o.ledger);
+    int count = 0;
+    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
+        char *prefix = mb_asprintf("gov/%s/", folders[i]);
+        (void)mb_tx_scan(tx, prefix, "", count_key, &count);
+        free(prefix);
+    }
+    return count;
+}
+
+static void test_ended_proposals_are_forgotten(void **state)
+{
+    struct gov_test *t = gov_start(GOV_PEOPLE, "{\"gov.keep_s\":100000}");
+    (void)state;
+    gov_do(t, 0, "", "books.asset.create", "{\"asset\":\"auditor\"}");
+    for (int i = 0; i < GOV_PEOPLE; i++)
+        issue(t, "auditor", i, 1);
+    set_procedure(t, "{\"name\":\"spend\",\"auditors\":\"auditor\",\"sponsors\":0,\"review_s\":100,"
+                     "\"voting_s\":100,\"grace_s\":100}");
+    set_procedure(t, "{\"name\":\"slow\",\"sponsors\":0,\"review_s\":200000}");
+    gov_make(t, 0, "1", "spend", "[]");
+    gov_make(t, 0, "2", "slow", "[]");
+    gov_do(t, 0, "", "gov.withdraw", "{\"proposal\":\"2\"}");
+    gov_make(t, 0, "3", "spend", "[]");
+    for (int i = 0; i < GOV_PEOPLE; i++) /* more than a block forgets */
+        gov_do(t, i, "", "gov.audit", "{\"proposal\":\"1\",\"verdict\":\"good\"}");
+    gov_pass(t, 100);
+    gov_votes(t, 0, 9, "1", "yes");
+    gov_pass(t, 100);
+    gov_pass(t, 100);
+    gov_state_is(t, "1", "executed");
+    gov_state_is(t, "3", "defeated");
+    gov_make(t, 1, "4", "slow", "[]");
+    gov_pass(t, 99900); /* of 2, withdrawn over 200 s before the end of 1, nothing is left */
+    gov_is(t, "gov/proposal/2", "state", NULL);
+    gov_state_is(t, "1", "executed");
+    gov_do(t, 0, "gov.state", "gov.withdraw", "{\"proposal\":\"1\"}");
+    gov_pass(t, 200);
+    assert_int_equal(left_of_proposals(t), 2); /* 4 and its payload */
+    gov_state_is(t, "4", "review");
+    static const char *const verbs[][2] = {{"gov.audit", ",\"verdict\":\"bad\""},
+                                           {"gov.veto", ",\"reason\":\"late\""},
+                                           {"gov.vote", ",\"choice\":\"yes\""},
+                                           {"gov.sponsor", ""},
+                                           {"gov.withdraw", ""}};
+    for (size_t i = 0; i < sizeof verbs / sizeof *verbs; i++)
+        gov_do(t, 0, "gov.proposal_unknown", verbs[i][0], "{\"proposal\":\"1\"%s}", verbs[i][1]);
+    /* Its number is not given again; and that its review would have ended now moves nothing. */
+    gov_make(t, 0, "5", "spend", "[]");
+    gov_pass(t, 100100);
+    gov_is(t, "gov/proposal/2", "state", NULL);
+    gov_state_is(t, "4", "voting");
+    gov_stop(t);
+}
+
+/* Its ballots go first, in pieces, however little it is kept; nobody is forgotten while it is open.
+ */
+static void test_a_great_vote_is_forgotten_in_the_end(void **state)
+{
+    struct gov_test *t = gov_start(4, "{\"gov.keep_s\":5}"); /* below the least: 90 days */
+    (void)state;
+    make_voters(t, 2500);
+    gov_make(t, 0, "1", "wide", "[]");
+    gov_pass(t, 10);
+    gov_pass(t, 1000);
+    gov_state_is(t, "1", "defeated");
+    gov_pass(t, 7775990);
+    gov_state_is(t, "1", "defeated");
+    assert_int_equal(left_of_proposals(t), 3);
+    gov_pass(t, 10);
+    assert_int_equal(left_of_proposals(t), 0);
+    gov_stop(t);
+}
+
 static void test_founders_are_the_members_without_books(void **state)
 {
     static const struct mb_logic *const modules[] = {&gov_logic};
@@ -642,6 +729,8 @@ int main(void)
         cmocka_unit_test(test_veto_and_audit),
         cmocka_unit_test(test_electors_whom_a_rulebook_weighs_are_fewer_in_a_block),
         cmocka_unit_test(test_many_electors_are_frozen_over_blocks),
+        cmocka_unit_test(test_ended_proposals_are_forgotten),
+        cmocka_unit_test(test_a_great_vote_is_forgotten_in_the_end),
         cmocka_unit_test(test_founders_are_the_members_without_books),
         cmocka_unit_test(test_messages_name_figure_and_limit),
     };
