@@ -19,8 +19,9 @@
 -- rest to the treasury.
 -- A feature is a proposal to the branch, by git push. A decision of the procedure "feature" has
 -- vcs.merge, and with it, or not at all, what is paid from the treasury to the author of what it
--- merges. No other procedure but constitution merges, nobody merges or pushes to the branch alone, and
--- the treasury is spent otherwise by the procedure treasury.
+-- merges. No other procedure but constitution merges, nobody merges or pushes to the branch alone, or
+-- has another branch shown in its place (default_branch, which a routine vote sets), and the treasury
+-- is spent otherwise by the procedure treasury.
 -- Proposals make what this needs: the assets, both accounts, the procedure. Where an asset is missing,
 -- its part rests.
 -- One epoch has room for 1,000 owners; where there are more, nothing is shared out or counted in it, and
@@ -229,6 +230,9 @@ function authorize(command, signer)
   local body = command.body
   if command.type == "gov.propose" then return check_proposal(body, author_of) end
   if command.type == "vcs.merge" then return false, "what is merged is voted on" end
+  if command.type == "vcs.repo.set" and body.default_branch ~= nil then
+    return false, "which branch is shown is voted on"
+  end
   if command.type == "vcs.push" and body.certificate and moves_branch(body.certificate) then
     return false, param("branch", "main") .. " moves by vote: propose it to refs/for/" ..
       param("branch", "main")
@@ -296,6 +300,9 @@ function selftest()
   test_shares()
   test_decisions()
   local line = " 22ff refs/heads/" .. param("branch", "main") .. "\n"
+  local other = {type = "vcs.repo.set", body = {name = "r", default_branch = "mine"}}
+  local title = {type = "vcs.repo.set", body = {name = "r", title = "R"}}
+  assert(not authorize(other, "a") and authorize(title, "a"), "the branch that is shown")
   assert(moves_branch("nonce x\n\n11ff" .. line) and not moves_branch("\n0000" .. line), "the branch")
   return true
 end
