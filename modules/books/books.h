@@ -7,6 +7,7 @@
 
 #define BOOKS_ASSET_MAX     32
 #define BOOKS_ACCOUNT_MAX   128
+#define BOOKS_ACCOUNTS_MAX  100 /* that one opens, unless books.accounts_max says otherwise */
 #define BOOKS_SEGMENT_MAX   64
 #define BOOKS_DEPTH_MAX     8   /* segments; a key's fingerprint counts as one */
 #define BOOKS_ENTRIES_MAX   256 /* of a posting, and assertions */

@@ -100,6 +100,21 @@ static bool account_may(struct mb_tx *tx, const char *identity, const json_t *bo
     return strcmp(controller, identity) == 0;
 }
 
+/* One more is opened by this identity: it may have so many, wherever they are. */
+static int count_opened(struct mb_tx *tx, const char *identity, struct mb_error *error)
+{
+    char key[MB_STATE_KEY_MAX + 1];
+    json_t *param = mb_tx_get(tx, "org/params/books.accounts_max");
+    int64_t most = json_is_integer(param) ? json_integer_value(param) : BOOKS_ACCOUNTS_MAX;
+    json_decref(param);
+    mb_snprintf(key, sizeof key, "books/opened/%s", identity);
+    int64_t opened = books_balance(tx, key);
+    if (opened >= most)
+        return mb_refuse(error, "books.accounts", "dd", opened, most);
+    books_put_take(tx, key, json_integer(opened + 1));
+    return 0;
+}
+
 static int put_account(struct mb_tx *tx, const struct mb_context *ctx, const json_t *body, bool new,
                        struct mb_error *error)
 {
@@ -124,6 +139,8 @@ static int put_account(struct mb_tx *tx, const struct mb_context *ctx, const jso
     const char *controller = mb_json_get_text(body, "controller", fallback);
     if (rc == 0 && !controller_valid(tx, controller))
         rc = mb_refuse(error, "books.controller_unknown", "s", controller);
+    if (rc == 0 && new && !ctx->as_org)
+        rc = count_opened(tx, ctx->signer, error);
     if (rc == 0) {
         json_t *copy = json_object();
         json_object_set_new(copy, "controller", json_string(controller));
@@ -242,6 +259,7 @@ static const struct mb_message messages[] = {
     {"books.asset_unknown", "there is no asset {0}: magicbiz books assets lists those there are"},
     {"books.account", "{0} cannot be opened: an account is segments of a-z 0-9 - joined by /, such "
                       "as org/treasury or key/SHA256:.../savings"},
+    {"books.accounts", "this key has opened {0} accounts, of {1} that each may"},
     {"books.account_exists", "there is an account {0} already, controlled by {1}"},
     {"books.account_unknown", "there is no account {0}: open it first (books.account.open)"},
     {"books.controller", "{0} is controlled by {1}: only it can have this done"},

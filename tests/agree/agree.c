@@ -147,7 +147,8 @@ static void found(struct agree *a, const struct mb_logic *const *modules, size_t
         int value;
     } fields[] = {{"support_s", 1000}, {"review_s", 100}, {"voting_s", 1000},
                   {"grace_s", 100},    {"sponsors", 1},   {"quorum", 5}};
-    json_t *params = json_pack("{s:i, s:i, s:i}", "rules.fee", 3, "beacon", 1, "gov.keep_s", 86400);
+    json_t *params = json_pack("{s:i, s:i, s:i, s:i}", "rules.fee", 3, "beacon", 1, "gov.keep_s",
+                               86400, "books.accounts_max", 1);
     for (size_t p = 0; p < 3; p++)
         for (size_t f = 0; f < sizeof fields / sizeof *fields; f++) {
             char *name = mb_asprintf("gov.%s.%s", procedures[p], fields[f].name);

@@ -342,6 +342,30 @@ static void accounts_and_who_controls_them(void **state)
     free(savings);
 }
 
+static void accounts_that_one_opens_are_bounded(void **state)
+{
+    struct fixture *f = *state;
+    char account[BOOKS_ACCOUNT_MAX];
+    for (int i = 0; i < BOOKS_ACCOUNTS_MAX; i++) {
+        mb_snprintf(account, sizeof account, "%s/a%d", f->ann_account, i);
+        open_account(f, f->ann, account, "", "");
+    }
+    mb_snprintf(account, sizeof account, "%s/a0/deeper", f->ann_account);
+    open_account(f, f->ann, account, "", "books.accounts[100,100]");
+    expect(f, f->boss, "org.param.set", "{\"name\":\"books.accounts_max\",\"value\":101}", "");
+    open_account(f, f->ann, account, "", "");
+    open_account(f, f->ann, account, "", "books.account_exists"); /* counts nothing */
+    mb_snprintf(account, sizeof account, "%s/b", f->ann_account);
+    open_account(f, f->ann, account, "", "books.accounts[101,101]");
+    /* What she controls of the organisation's is no way round it; the organisation has no limit. */
+    char *by_ann = mb_asprintf(",\"controller\":\"%s\"", f->ann_account + 4);
+    open_account(f, f->boss, "org/eng", by_ann, "");
+    open_account(f, f->ann, "org/eng/infra", "", "books.accounts[101,101]");
+    expect(f, f->boss, "org.param.set", "{\"name\":\"books.accounts_max\",\"value\":0}", "");
+    open_account(f, f->boss, "org/more", "", "");
+    free(by_ann);
+}
+
 /* --- Postings --- */
 
 static void postings_are_checked(void **state)
@@ -635,6 +659,7 @@ int main(void)
         T(genesis_makes_the_founders_members),
         T(assets_are_checked),
         T(accounts_and_who_controls_them),
+        T(accounts_that_one_opens_are_bounded),
         T(postings_are_checked),
         T(negative_amounts),
         T(amounts_stay_within_64_bits),
