@@ -13,6 +13,7 @@
 #include <sodium.h>
 
 #include "daemon/consensus.h"
+#include "daemon/plan.h"
 
 #define OWN_FILE  "organisation.onion"
 #define NEXT_FILE "organisation.next"
@@ -425,14 +426,11 @@ static void rotate(struct lease *l)
 
 /* --- Publishing. --- */
 
-/* Milliseconds that we are sure to be the only leader: 0 or less, not at all. */
 static int64_t lease_left(const struct lease *l)
 {
     const struct consensus *c = l->node->consensus;
     struct mb_paxos_status s = consensus_status(c);
-    if (s.role != MB_PAXOS_LEADER)
-        return 0;
-    return s.lease_until_ms == INT64_MAX ? INT64_MAX : s.lease_until_ms - consensus_now(c);
+    return plan_lease_left(s.role == MB_PAXOS_LEADER, s.lease_until_ms, consensus_now(c));
 }
 
 static void publish(struct lease *l, bool wanted)
@@ -470,7 +468,7 @@ static void on_timer(void *arg)
         rotate(l);
     else
         rotation_end(l);
-    mb_timer_set(l->timer, left > 0 && left < TICK_MS ? left : TICK_MS);
+    mb_timer_set(l->timer, plan_lease_wait(left, TICK_MS));
 }
 
 int lease_start(struct node *n, struct mb_error *error)

@@ -20,9 +20,14 @@ magicbizd_SOURCES = \
 	src/daemon/node.h \
 	src/daemon/onions.c \
 	src/daemon/options.c \
+	src/daemon/plan.c src/daemon/plan.h \
+	src/daemon/pull.c src/daemon/pull.h \
+	src/daemon/pull_check.c \
 	src/daemon/recover.c \
 	src/daemon/run.c \
 	src/daemon/sequence.c \
 	src/daemon/settle.c \
 	src/daemon/snapshots.c
 magicbizd_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS) $(SYSTEMD_LIBS)
+unit_tests += tests/unit/test_plan
+tests_unit_test_plan_SOURCES = tests/unit/test_plan.c src/daemon/plan.c src/daemon/plan.h
