@@ -60,12 +60,12 @@ json_t *mb_envelope_json(const struct mb_envelope *e)
     return json;
 }
 
-static int parse_fields(struct mb_checked *c)
+static int parse_fields(struct mb_checked *c, struct mb_error *error)
 {
     json_t *json = NULL;
-    int rc = mb_json_parse(&json, c->envelope.text.data, c->envelope.text.len, &c->error);
+    int rc = mb_json_parse(&json, c->envelope.text.data, c->envelope.text.len, error);
     if (rc != 0)
-        return mb_fail(&c->error, MB_EINVAL, "command.invalid", "a command is strict JSON");
+        return mb_fail(error, MB_EINVAL, "command.invalid", "a command is strict JSON");
     c->json = json;
     c->org = mb_json_get_text(json, "org", NULL);
     c->key = mb_json_get_text(json, "key", NULL);
@@ -83,28 +83,28 @@ static int parse_fields(struct mb_checked *c)
     c->org = c->key = c->type = c->nonce = NULL;
     c->body = NULL;
     json_decref(json);
-    return mb_fail(&c->error, MB_EINVAL, "command.invalid",
+    return mb_fail(error, MB_EINVAL, "command.invalid",
                    "a command has the fields org, key, type, nonce (32 hex digits), expires and "
                    "body, and no others");
 }
 
-static int check(struct mb_checked *c)
+static int check(struct mb_checked *c, struct mb_error *error)
 {
     struct mb_bytes text = mb_buf_bytes(&c->envelope.text);
     struct mb_bytes signature = mb_buf_bytes(&c->envelope.signature);
     int rc = MB_EINVAL;
     if (text.len > MB_COMMAND_MAX)
-        return mb_fail(&c->error, MB_ELIMIT, "command.too_large",
+        return mb_fail(error, MB_ELIMIT, "command.too_large",
                        "the command has %zu bytes; at most %d are allowed", text.len,
                        MB_COMMAND_MAX);
-    if ((rc = parse_fields(c)) != 0)
+    if ((rc = parse_fields(c, error)) != 0)
         return rc;
-    if ((rc = mb_sshsig_verify(signature, MB_NAMESPACE_COMMAND, text, &c->signer, &c->error)) != 0)
+    if ((rc = mb_sshsig_verify(signature, MB_NAMESPACE_COMMAND, text, &c->signer, error)) != 0)
         return rc;
     char fingerprint[MB_FINGERPRINT_SIZE];
     mb_public_key_fingerprint(&c->signer, fingerprint);
     if (strcmp(fingerprint, c->key) != 0)
-        return mb_fail(&c->error, MB_EPROOF, "signature.key",
+        return mb_fail(error, MB_EPROOF, "signature.key",
                        "the signature is by %s, not by the command's key", fingerprint);
     return 0;
 }
@@ -112,13 +112,18 @@ static int check(struct mb_checked *c)
 struct mb_checked *mb_checked_new(struct mb_envelope *envelope_take)
 {
     struct mb_checked *c = mb_calloc(1, sizeof *c);
+    struct mb_error error = {0};
     c->envelope = *envelope_take;
     memset(envelope_take, 0, sizeof *envelope_take);
     c->id = mb_sha256(c->envelope.text.data, c->envelope.text.len);
     struct mb_hash input[2] = {c->id,
                                mb_sha256(c->envelope.signature.data, c->envelope.signature.len)};
     c->leaf = mb_history_leaf(mb_bytes(input, sizeof input));
-    c->verdict = check(c);
+    c->verdict = check(c, &error);
+    if (c->verdict != 0) {
+        c->error = mb_alloc(sizeof error);
+        *c->error = error;
+    }
     return c;
 }
 
@@ -128,6 +133,7 @@ void mb_checked_free(struct mb_checked *c)
         return;
     mb_envelope_clear(&c->envelope);
     json_decref(c->json);
+    free(c->error);
     free(c);
 }
 

@@ -6,8 +6,8 @@
 #include "base/json.h"
 #include "sign/sshsig.h"
 
-#define MB_COMMAND_MAX     524288
-#define MB_COMMAND_LIFE_S  604800
+#define MB_COMMAND_MAX       524288
+#define MB_COMMAND_LIFE_S    604800
 #define MB_NAMESPACE_COMMAND "magicbiz"
 
 /* An envelope: the command's bytes as the client sent them, and the binary SSHSIG. Owned. */
@@ -27,12 +27,12 @@ json_t *mb_envelope_json(const struct mb_envelope *e);
  */
 struct mb_checked {
     struct mb_envelope envelope;
-    struct mb_hash id;   /* H(text), always */
-    struct mb_hash leaf; /* mb_history_leaf(H(text) || H(signature)), always */
-    int verdict;         /* 0: it parses, and its signature is by key and holds; else why not */
-    struct mb_error error;
+    struct mb_hash id;      /* H(text), always */
+    struct mb_hash leaf;    /* mb_history_leaf(H(text) || H(signature)), always */
+    int verdict;            /* 0: it parses, and its signature is by key and holds */
+    struct mb_error *error; /* why not; NULL: verdict is 0, for many are kept at once */
     /* Set if the text parses as a command: */
-    json_t *json;        /* the whole command */
+    json_t *json; /* the whole command */
     const char *org, *key, *type, *nonce;
     int64_t expires;
     const json_t *body;
@@ -46,8 +46,8 @@ void mb_checked_free(struct mb_checked *c);
  * The text of a command: {"org","key","type","nonce","expires","body"} in that order, nonce 32 hex
  * digits, body canonical. Varies nothing: the caller brings the nonce.
  */
-void mb_command_text(struct mb_buf *out, const char *org, const char *fingerprint,
-                     const char *type, const char *nonce, int64_t expires, const json_t *body);
+void mb_command_text(struct mb_buf *out, const char *org, const char *fingerprint, const char *type,
+                     const char *nonce, int64_t expires, const json_t *body);
 /* Make and sign, trying nonces nonce_seed, nonce_seed+1, … (128 bits, big-endian) until the id has
  * work_bits leading zero bits. */
 void mb_command_make(struct mb_envelope *out, const struct mb_secret_key *key, const char *org,

@@ -208,7 +208,7 @@ void mb_run_forget(struct mb_run *run, size_t from, bool keep_last)
 static int admissible(const struct mb_run *run, const struct mb_checked *c, struct mb_error *error)
 {
     if (c->verdict != 0) {
-        *error = c->error;
+        *error = *c->error;
         return c->verdict;
     }
     if (strcmp(c->org, run->l->org) != 0)

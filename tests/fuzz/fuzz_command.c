@@ -15,7 +15,7 @@ static void check(struct mb_envelope *e)
     if (c->json &&
         (!c->org || !c->key || !c->type || !json_is_object(c->body) || strlen(c->nonce) != 32))
         abort();
-    if ((c->verdict == 0) != (c->error.code[0] == '\0') || (c->verdict == 0 && !c->json))
+    if ((c->verdict == 0) != (c->error == NULL) || (c->verdict == 0 && !c->json))
         abort();
     mb_checked_free(c);
 }

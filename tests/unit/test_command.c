@@ -152,7 +152,7 @@ static void bad_commands(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char *text = text_with(cases[i].from, cases[i].to);
         struct mb_checked *c = org_envelope(&key, text);
-        assert_string_equal(c->verdict ? c->error.code : "", cases[i].code);
+        assert_string_equal(c->verdict ? c->error->code : "", cases[i].code);
         assert_true((c->json == NULL) == (strcmp(cases[i].code, "command.invalid") == 0));
         mb_checked_free(c);
         free(text);
@@ -168,13 +168,13 @@ static void bad_signatures(void **state)
 
     struct mb_checked *c = org_envelope(&other, text);
     assert_int_equal(c->verdict, MB_EPROOF);
-    assert_string_equal(c->error.code, "signature.key");
+    assert_string_equal(c->error->code, "signature.key");
     mb_checked_free(c);
 
     mb_buf_add_text(&e.text, text);
     mb_sshsig_sign(&key, MB_NAMESPACE_BLOCK, mb_buf_bytes(&e.text), &e.signature);
     c = mb_checked_new(&e);
-    assert_string_equal(c->error.code, "signature.namespace");
+    assert_string_equal(c->error->code, "signature.namespace");
     mb_checked_free(c);
 
     c = org_envelope(&key, text);
