@@ -47,7 +47,7 @@ check-model:
 .PHONY: check-model
 EXTRA_DIST += tests/model/check tests/model/paxos.pml
 integration_tests += tests/integration/daemon.sh tests/integration/member.sh tests/integration/durable.sh tests/integration/quickstart.sh tests/integration/org.sh tests/integration/lease.sh tests/integration/replicas.sh tests/integration/leak.sh
-EXTRA_DIST += $(integration_tests) tests/integration/lib.sh
+EXTRA_DIST += $(integration_tests) tests/integration/lib.sh tests/integration/lib-replicas.sh
 
 EXTRA_DIST += $(lint_tests) tests/lint/layers.txt tests/lint/purity.allow tests/lint/purity.sanitizers \
 	tests/fuzz/corpus

@@ -4,77 +4,27 @@
 # A band that is owned by its shares, founded with conf/rulebooks/artists.lua, on three replicas, with
 # real git: what they publish moves by vote, whoever made it is paid in the same step or nothing happens,
 # votes follow the shares, and the owners share what is earned.
-. "$(dirname "$0")/lib.sh"
-relay=$build/tests/integration/relay
-ids=$HOME/.config/magicbiz/ids
-mkdir -p "$work/meet"
-at() { MAGICBIZ_SOCKET=$work/d$1/run/public.sock; export MAGICBIZ_SOCKET; }
-header() { get "/v1/blocks?from=$1&limit=1" | jq -r .header | perl -ne 'chomp; print pack "H*", $_' | sha256sum | cut -c 1-64; }
-# add_body N: what replica N signs to be added, at the newest slot
-add_body() {
-    local newest ready
-    newest=$(slot)
-    ready=$(jq -cS --arg h "$(header "$newest")" --arg o "$org" --argjson s "$newest" \
-        '.replicas[0] | {header: $h, onion, org: $o, peer_onion, slot: $s, tor_auth}' "$work/d$1/genesis.json")
-    jq -c --argjson r "$ready" --arg sig "$(sign "$work/d$1/keys/replica" "$ready" magicbiz-replica)" \
-        '.replicas[0] | {public_key, onion, peer_onion, tor_auth, ready: {header: $r.header, slot: $r.slot, signature: $sig}}' \
-        "$work/d$1/genesis.json"
-}
-add() { # N: on the record, and with the history of the first one
-    local from
-    mb send org.param.set - <<<"{\"name\":\"a\",\"value\":$1}" >/dev/null
-    add_body "$1" >"$work/body"
-    t "replica $1 is added" mb send org.replica.add "$work/body" --json
-    from=$(jq .result.from "$work/t.out")
-    full() { [ "$(slot)" -ge $((from - 1)) ]; }
-    t 'the window is filled' wait_until 20 full
-    rm -rf "$work/d$1/archive" "$work/d$1"/store.db*
-    cp -a "$work/d1/archive" "$work/d$1/archive"
-    cp "$work/d1/genesis.json" "$work/d$1/genesis.json"
-    t "replica $1 starts" start_daemon "n$1" "$work/d$1"
-}
-held() { get "/v1/state?key=books/balance/$1/$(jq -rn --arg a "$2" '$a | @uri')" | jq -r '.value // 0'; }
+. "$(dirname "$0")/lib-replicas.sh"
 has() { [ "$(held "$1" "$2")" = "$3" ]; }
-state_of() { get "/v1/state?key=gov/proposal/$1" | jq -r .value.state; }
-in_state() { [ "$(state_of "$1")" = "$2" ]; }
-reason_of() { get "/v1/state?key=gov/proposal/$1" | jq -r .value.reason.code; }
-post() { # ID MEMO, then ACCOUNT ASSET AMOUNT …
-    local id=$1 memo=$2 entries=
-    shift 2
-    while [ $# -gt 0 ]; do
-        entries+=${entries:+,}'{"account":"'$1'","asset":"'$2'","amount":'$3'}'
-        shift 3
-    done
-    mb send books.post - --id "$id" <<<"{\"memo\":\"$memo\",\"entries\":[$entries]}"
-}
+reason_of() { key_of "gov/proposal/$1" | jq -r .reason.code; }
 
 section 'three machines'
 mb id new >/dev/null
 for who in bo cy; do mb id new $who >/dev/null; done
-for i in 1 2 3; do
-    found "$work/d$i" --module vcs --module books --module gov --module rules --epoch 15 \
-        --rulebook "$top/conf/rulebooks/artists.lua"
-    printf '[consensus]\nfolder = %s\nelection_ms = 1000\nrebuild_ms = 100\nheartbeat_ms = 50\nround_trip_ms = 20\n' \
-        "$work/meet" >>"$work/d$i/magicbiz.conf"
-done
-org=$(sha256sum <"$work/d1/genesis.json" | cut -c 1-64)
-at 1
-t 'the first starts' start_daemon n1 "$work/d1"
-t 'join' mb org join band "$(jq -r .join "$work/d1.json")"
-add 2
-add 3
+replicas --module vcs --module books --module gov --module rules --epoch 15 \
+    --rulebook "$top/conf/rulebooks/artists.lua"
 
 section 'Ada founds a band, with Bo and Cy'
 ada=key/$(fingerprint "$ids/default.pub") bo=key/$(fingerprint "$ids/bo.pub") cy=key/$(fingerprint "$ids/cy.pub")
-t 'Bo and Cy are members' post default 'welcome' issue/member member -2 "$bo" member 1 "$cy" member 1
+t 'Bo and Cy are members' posting default 'welcome' issue/member member -2 "$bo" member 1 "$cy" member 1
 t 'money' mb send books.asset.create - <<<'{"asset":"coin","title":"Coins","transferable":1}'
 t 'shares, which can be sold' mb send books.asset.create - <<<'{"asset":"share","title":"Shares","transferable":1}'
 t 'votes, which cannot' mb send books.asset.create - <<<'{"asset":"vote","title":"Votes"}'
 for account in treasury income; do
     t "$account" mb send books.account.open - <<<"{\"account\":\"org/$account\"}"
 done
-t 'the treasury has 500' post default 'savings' issue/coin coin -500 org/treasury coin 500
-t 'a hundred shares' post default 'shares' issue/share share -100 "$ada" share 60 "$bo" share 25 "$cy" share 15
+t 'the treasury has 500' posting default 'savings' issue/coin coin -500 org/treasury coin 500
+t 'a hundred shares' posting default 'shares' issue/share share -100 "$ada" share 60 "$bo" share 25 "$cy" share 15
 t 'how features are decided' mb send gov.procedure.set - <<<'{"name":"feature","sponsors":0,"sponsors_root":0,
     "review_s":1,"voting_s":10,"grace_s":1,"weight":"rules","quorum":[1,2],"commands":["vcs.merge","books.post:coin"]}'
 t 'at the next epoch Ada has 60 votes' wait_until 40 has vote "$ada" 60
@@ -82,15 +32,7 @@ is 'Bo 25' "$(held vote "$bo")" 25
 is 'Cy 15' "$(held vote "$cy")" 15
 
 section 'the song'
-g() { # ID REPLICA GIT-ARGUMENTS…
-    TZ=UTC GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@acme.invalid GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@acme.invalid \
-        timeout 60 git -c init.defaultBranch=main -c "http.proxy=socks5h://127.0.0.1:$(cat "$work/relay$2.out")" \
-        -c gpg.format=ssh -c "user.signingKey=$ids/$1.pub" -c core.fsync=none "${@:3}"
-}
-for i in 1 2 3; do
-    start "relay$i" "$relay" "$work/d$i/run/public.sock"
-    wait_until 5 test -s "$work/relay$i.out"
-done
+relays
 url=http://$(get /v1/org | jq -r .onion.current)/song.git
 t 'has a repository' mb repo create song
 work_on() { # ID FILE: add it, on what main is
@@ -160,7 +102,7 @@ t 'Ada: yes to the drums' mb proposal vote 3 yes
 t 'the bass is in' wait_until 30 in_state 2 executed
 for i in 1 2 3; do t "at replica $i" wait_until 15 main_is $i "$(tip bo)"; done
 is 'Bo is paid' "$(held coin "$bo")" 120
-is 'the votes were shares' "$(get /v1/state?key=gov/tally/2 | jq -c .value.counts)" '[60,15,0]'
+is 'the votes were shares' "$(key_of gov/tally/2 | jq -c .counts)" '[60,15,0]'
 t 'the drums passed, but main has moved' wait_until 30 in_state 3 failed
 is 'says why' "$(reason_of 3)" vcs.ref_moved
 is 'Cy is not paid' "$(held coin "$cy")" 0
@@ -169,7 +111,7 @@ t 'Cy plays to the bass' work_on cy drums
 t 'and proposes again' g cy 1 -C "$work/cy" push -q --signed "$url" HEAD:refs/for/main
 
 section 'shares are sold'
-t 'Ada sells Bo 50' post default 'sold' "$ada" share -50 "$bo" share 50
+t 'Ada sells Bo 50' posting default 'sold' "$ada" share -50 "$bo" share 50
 feature 3 cy 80 "$cy"
 t 'at the next epoch Bo has 75 votes' wait_until 40 has vote "$bo" 75
 is 'and Ada 10' "$(held vote "$ada")" 10
@@ -184,7 +126,7 @@ is 'has all of it' "$(ls "$work/clone" | tr '\n' ' ')" 'bass drums melody '
 is 'and of the proposals only the drums of before are open' "$(get "/v1/state?prefix=vcs/proposal/song/" | jq -c '[.items[]?.value.commit] | length')" 1
 
 section 'the song earns'
-t 'Bo plays it for 100' post bo 'a concert' "$bo" coin -100 org/income coin 100
+t 'Bo plays it for 100' posting bo 'a concert' "$bo" coin -100 org/income coin 100
 t 'at the next epoch half is for the owners' wait_until 40 has org/income coin 0
 t 'Bo: 37' wait_until 40 has coin "$bo" 57
 is 'Ada: 5' "$(held coin "$ada")" 5

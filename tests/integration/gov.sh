@@ -1,29 +1,21 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
-# An organisation decides by itself, over a Unix socket: a proposal from its draft to its execution, what ends
-# otherwise, an election, and that a decision goes on when the founders have retired.
-. "$(dirname "$0")/lib.sh"
-data=$work/data
+# An organisation of three replicas decides by itself: a proposal from its draft to its execution, which the loss
+# of the machine that leads does not stop, what ends otherwise, an election, and that a decision goes on when the
+# founders have retired.
+. "$(dirname "$0")/lib-replicas.sh"
 
 section 'three founders, procedures of seconds'
 for n in b c d; do mb id new "$n" >/dev/null; done
-ids=$HOME/.config/magicbiz/ids
 params=()
 for p in routine treasury constitution; do
     for s in support_s=60 review_s=1 voting_s=4 grace_s=1; do params+=(--param "gov.$p.$s"); done
 done
 exits 'a parameter of gov that nothing reads is refused' 1 'gov\.routine\.votes_s' \
     found "$work/typo" --module gov --param gov.routine.votes_s=1
-t 'found' found "$data" --founder "$ids/b.pub" --founder "$ids/c.pub" --module vcs --module books --module gov "${params[@]}"
-t 'starts' start_daemon node "$data"
-MAGICBIZ_SOCKET=$data/run/public.sock
-export MAGICBIZ_SOCKET
-t 'join' mb org join acme "$(jq -r .join "$data.json")"
+replicas --founder "$ids/b.pub" --founder "$ids/c.pub" --module vcs --module books --module gov "${params[@]}"
 is 'three members' "$(mb member list --json | jq '.members | length')" 3
-state_of() { get "/v1/state?key=gov/proposal/$1" | jq -r .value.state; }
-in_state() { [ "$(state_of "$1")" = "$2" ]; }
-key_of() { get "/v1/state?key=$1" | jq -c .value; }
 
 section 'a proposal, from draft to executed'
 echo '[{"type":"gov.procedure.set","body":{"name":"board","sponsors":0,"sponsors_root":0,"review_s":0,"voting_s":3,
@@ -51,9 +43,13 @@ grep -qE '^yes +\[#+\] 2$' "$work/t.out" && grep -qE '^quorum +\[[#|-]+\] 2 of 2
     grep -q 'closes in' "$work/t.out" && ! grep -q $'\033' "$work/t.out"
 ok $? 'show: bars, quorum, time left, no colours' "$work/t.out"
 is 'no line is wider' "$(awk 'length > 60 && /^(yes|no|abstain|quorum) / { n++ } END { print n + 0 }' "$work/t.out")" 0
+lost=$(leader)
+lose "$lost"
 t 'executed' wait_until 20 in_state 1 executed
 is 'what it decided is so' "$(key_of gov/procedure/board | jq -c '[.ballot, .version]')" '["ranked",1]'
 exits 'and no founder took part' 0 'proposal:1' mb log --json
+
+back "$lost"
 
 section 'what ends otherwise'
 t 'routine' mb proposal create routine 'Nobody comes'
@@ -93,12 +89,12 @@ is 'at once' "$(mb member list --json | jq '.members | length')" 3
 exits 'and is no member any more' 1 'command\.access' mb proposal create routine 'Another cake' --id d
 
 section 'the ledger'
-settle() { [ "$(get /v1/org | jq '.slot == .checkpoint.slot')" = true ]; }
-wait_until 30 settle
+wait_until 30 settled
 t 'shown with its proof' mb proposal show 1
 exits 'audits whole' 0 'holds|slots' mb audit --full
 t 'the founders retire' mb send org.founders.retire - <<<'{}'
 echo '{"name":"routine"}' >"$work/body"
 exits 'and have no say any more' 1 'command\.access' mb send gov.procedure.set "$work/body"
-stop node
+t 'the three are at one' agree 1 2 3
+for i in 1 2 3; do stop n$i; done
 finish

@@ -4,31 +4,9 @@
 # commands, times, its clock, and headers (src/loop/fault.h). The others go on, agree, and say so.
 # Needs a build with --enable-faults: MB_FAULTS_BUILD, builddir, or one made for it.
 . "$(dirname "$0")/faults-build.sh"
-. "$(dirname "$0")/lib.sh"
-relay=$build/tests/integration/relay
-alice=$HOME/.config/magicbiz/ids/default
-meet=$work/meet
-mkdir -p "$meet"
-patience=90 # seconds, on a slow machine
-at() { MAGICBIZ_SOCKET=$work/d$1/run/public.sock; export MAGICBIZ_SOCKET; }
-others() { case $1 in 1) echo 2 3 ;; 2) echo 1 3 ;; *) echo 1 2 ;; esac; }
-metric() { curl -s -m 5 --unix-socket "$work/d$1/run/operator.sock" http://x/metrics | awk -v m="magicbiz_$2" '$1 == m { print $2 }'; }
-leader() {
-    local i
-    for i in 1 2 3; do
-        if [ "$(metric $i consensus_leader)" = $i ]; then
-            echo $i
-            return
-        fi
-    done
-    return 1
-}
-followed() { # all that run follow one leader
-    local l i
-    l=$(leader) || return 1
-    for i in 1 2 3; do running n$i && { [ "$(metric $i consensus_leader)" = "$l" ] || return 1; }; done
-    return 0
-}
+election_ms=1500 patience=90 # seconds, on a slow machine
+. "$(dirname "$0")/lib-replicas.sh"
+MB_TIMEOUT=$patience
 other_leads() { # another than $1, for the others
     local i l
     for i in $(others "$1"); do
@@ -39,7 +17,7 @@ other_leads() { # another than $1, for the others
 up() { start_daemon "n$1" "$work/d$1" env MAGICBIZ_LIES="$work/lies$1"; }
 lie() { echo "$2" >"$work/lies$1"; }
 truth() { rm -f "$work/lies$1"; }
-put() { MB_TIMEOUT=$patience mb send org.param.set - <<<"{\"name\":\"$1\",\"value\":$2}"; }
+put() { mb send org.param.set - <<<"{\"name\":\"$1\",\"value\":$2}"; }
 has_param() { [ "$(MAGICBIZ_SOCKET=$work/d$1/run/public.sock get "/v1/state?key=org/params/$2" | jq .value)" = "$3" ]; }
 # all_have NAME VALUE REPLICA…
 all_have() {
@@ -54,39 +32,6 @@ says() {
 }
 logged() { grep -qE "$2" "$work/n$1.err"; }
 ledger_time() { MAGICBIZ_SOCKET=$work/d$1/run/operator.sock get /v1/health | jq .time; }
-header() { get "/v1/blocks?from=$1&limit=1" | jq -r .header | perl -ne 'chomp; print pack "H*", $_' | sha256sum | cut -c 1-64; }
-# agree REPLICA…: the same header at the newest slot that all have
-agree() {
-    local i least= tip headers=
-    for i in "$@"; do
-        at "$i"
-        tip=$(slot)
-        [ -n "$least" ] && [ "$least" -le "$tip" ] || least=$tip
-    done
-    for i in "$@"; do
-        at "$i"
-        headers+=$(get "/v1/blocks?from=$least&limit=1" | jq -r .header)$'\n'
-    done
-    [ -n "$least" ] && [ "$(printf %s "$headers" | sort -u | wc -l)" = 1 ]
-}
-add() { # N: on the record, and with the history of the first one
-    local from slot ready
-    put a "$1" >/dev/null
-    slot=$(slot)
-    ready=$(jq -cS --arg h "$(header "$slot")" --arg o "$org" --argjson s "$slot" \
-        '.replicas[0] | {header: $h, onion, org: $o, peer_onion, slot: $s, tor_auth}' "$work/d$1/genesis.json")
-    jq -c --argjson r "$ready" --arg sig "$(sign "$work/d$1/keys/replica" "$ready" magicbiz-replica)" \
-        '.replicas[0] | {public_key, onion, peer_onion, tor_auth, ready: {header: $r.header, slot: $r.slot, signature: $sig}}' \
-        "$work/d$1/genesis.json" >"$work/body"
-    t "replica $1 is added" mb send org.replica.add "$work/body" --json
-    from=$(jq .result.from "$work/t.out")
-    full() { [ "$(slot)" -ge $((from - 1)) ]; }
-    t 'the window is filled' wait_until $patience full
-    rm -rf "$work/d$1/archive" "$work/d$1"/store.db*
-    cp -a "$work/d1/archive" "$work/d$1/archive"
-    cp "$work/d1/genesis.json" "$work/d$1/genesis.json"
-    t "replica $1 starts" up "$1"
-}
 
 section 'only a build for tests lies'
 t 'this one can' grep -aqs MAGICBIZ_LIES "$build/.libs/libmagicbiz.so" "$build/libmagicbiz.la"
@@ -95,43 +40,10 @@ if [ -n "${plain-}" ]; then
 fi
 
 section 'three replicas'
-for i in 1 2 3; do
-    found "$work/d$i"
-    printf '[consensus]\nfolder = %s\nelection_ms = 1500\nrebuild_ms = 100\nheartbeat_ms = 50\nround_trip_ms = 20\n' \
-        "$meet" >>"$work/d$i/magicbiz.conf"
-done
-org=$(sha256sum <"$work/d1/genesis.json" | cut -c 1-64)
-at 1
-t 'starts' up 1
-t 'join' mb org join acme "$(jq -r .join "$work/d1.json")"
-add 2
-add 3
+replicas
 onion=$(get /v1/org | jq -r .onion.current)
 t 'a repository' mb repo create site
-g() {
-    TZ=UTC GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@acme.invalid GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@acme.invalid \
-        timeout $patience git -c init.defaultBranch=main -c "http.proxy=socks5h://127.0.0.1:$(cat "$work/relay$1.out")" \
-        -c gpg.format=ssh -c "user.signingKey=$alice.pub" -c core.fsync=none "${@:2}"
-}
-for i in 1 2 3; do
-    start "relay$i" "$relay" "$work/d$i/run/public.sock"
-    wait_until 5 test -s "$work/relay$i.out"
-done
-g 1 init -q "$work/tree"
-commit() { # TEXT
-    echo "$1" >"$work/tree/file"
-    head -c 20000 /dev/urandom | base64 >"$work/tree/more"
-    g 1 -C "$work/tree" add . && g 1 -C "$work/tree" commit -qm "$1"
-    tip=$(git -C "$work/tree" rev-parse HEAD)
-}
-push() { g "$1" -C "$work/tree" push -q --signed "http://$onion/site.git" main; }
-has_all() {
-    curl -s -m 10 --unix-socket "$work/d$1/run/public.sock" "http://x/site.git/info/refs?service=git-upload-pack" >/dev/null
-    [ "$(git -C "$work/d$1/vcs/site.git" rev-parse -q --verify 'main^{commit}' 2>/dev/null)" = "$tip" ] &&
-        git -C "$work/d$1/vcs/site.git" rev-list --objects main >/dev/null 2>&1
-}
-wait_until $patience followed
-ok $? 'all follow one leader'
+relays
 commit first
 t 'a push' push 1
 for i in 1 2 3; do t "it is at $i" wait_until $patience has_all $i; done
@@ -157,7 +69,7 @@ commit keep
 t 'a push that one keeps, and one pretends to' push "$l"
 kill -CONT "${pids[n$h]}"
 t 'the third fetches it' wait_until $patience has_all "$h"
-t 'a clone of it' g "$h" clone -q "http://$onion/site.git" "$work/clone"
+t 'a clone of it' g default "$h" clone -q "http://$onion/site.git" "$work/clone"
 is 'is whole' "$(git -C "$work/clone" rev-parse HEAD)" "$tip"
 truth "$f"
 t 'in the end even the liar has it' wait_until $patience has_all "$f"

@@ -26,6 +26,7 @@ work=$(mktemp -d /tmp/mb-test-XXXXXX) || exit 1
 unset XDG_CONFIG_HOME XDG_STATE_HOME MAGICBIZ_ORG MAGICBIZ_SOCKET SSH_AUTH_SOCK DISPLAY
 HOME=$work/home
 export HOME GIT_CONFIG_NOSYSTEM=1
+ids=$HOME/.config/magicbiz/ids
 mkdir -p "$HOME"
 passed=0 failed=0
 declare -A pids=()
@@ -99,8 +100,8 @@ running() { [ -n "${pids[$1]-}" ] && kill -0 "${pids[$1]}" 2>/dev/null; }
 found() {
     local data=$1
     shift
-    [ -e "$HOME/.config/magicbiz/ids/default" ] || timeout 10 magicbiz id new >/dev/null
-    timeout 20 magicbizd init --name acme --founder "$HOME/.config/magicbiz/ids/default.pub" --data "$data" \
+    [ -e "$ids/default" ] || timeout 10 magicbiz id new >/dev/null
+    timeout 20 magicbizd init --name acme --founder "$ids/default.pub" --data "$data" \
         --tor none --epoch 604800 --json "$@" >"$data.json"
 }
 # start_daemon NAME DATA [COMMAND…]: return once it serves, or fail once it has ended.
@@ -144,6 +145,37 @@ nonce() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n'; }
 command_text() {
     printf '{"org":"%s","key":"%s","type":"%s","nonce":"%s","expires":%s,"body":%s}' "${5:-$org}" \
         "$(fingerprint "$1.pub")" "$2" "${6:-$(nonce)}" "${4:-$(($(date +%s) + 7200))}" "$3"
+}
+
+# key_of KEY: its value in the newest state, whether a checkpoint covers it or not
+key_of() { curl -s -m 20 --unix-socket "$MAGICBIZ_SOCKET" -G http://x/v1/state --data-urlencode "key=$1" | jq -c .value; }
+held() { key_of "books/balance/$1/$2" | sed 's/null/0/'; } # ASSET ACCOUNT
+epoch() { key_of core/epoch; }
+next_epoch() { # SECONDS
+    local now
+    now=$(epoch)
+    later() { [ "$(epoch)" -gt "$now" ]; }
+    wait_until "$1" later
+}
+state_of() { key_of "gov/proposal/$1" | jq -r .state; }
+in_state() { [ "$(state_of "$1")" = "$2" ]; }
+# posting ID MEMO, then ACCOUNT ASSET AMOUNT …
+posting() {
+    local id=$1 memo=$2 entries=
+    shift 2
+    while [ $# -gt 0 ]; do
+        entries+=${entries:+,}'{"account":"'$1'","asset":"'$2'","amount":'$3'}'
+        shift 3
+    done
+    mb send books.post - --id "$id" <<<"{\"memo\":\"$memo\",\"entries\":[$entries]}"
+}
+# audited: a checkpoint covers what is there now, and the whole ledger replays
+audited() {
+    local newest
+    newest=$(slot)
+    covered() { [ "$(mb audit --json | jq .checkpoint)" -ge "$newest" ]; }
+    t 'a checkpoint covers it' wait_until 30 covered
+    exits 'the whole ledger replays' 0 'everything holds' mb audit --full
 }
 
 # The private Tor network of the environment, or one of our own.
