@@ -77,17 +77,19 @@ t 'in the end even the liar has it' wait_until $patience has_all "$f"
 section 'packs that it has not'
 wait_until $patience followed
 away=$(others "$(leader)" | cut -d ' ' -f 2)
-read -r f h <<<"$(others "$away")" # the first is asked first
+read -r f h <<<"$(others "$away")"
 stop "n$away" KILL
 lie "$f" lie.pack
 for n in 1 2 3; do
     commit "pack $n"
     t "a push, $n" wait_until $patience push "$h"
 done
-t 'one comes back' up "$away"
-t 'and has all of it' wait_until $patience has_all "$away"
-t 'status says whose pack was false' says "$away" vcs.false_pack "replica $f"
+stop "n$h" KILL
+t 'one comes back, and finds the liar alone' up "$away"
+t 'status says whose pack was false' wait_until $patience says "$away" vcs.false_pack "replica $f"
 t 'so does the log' logged "$away" "false_pack.*replica=$f"
+t 'the third comes back' up "$h"
+t 'and the first has all of it' wait_until $patience has_all "$away"
 truth "$f"
 
 # ousted LIE CODE-WORDS NAME: the leader tells this lie. A command sent to a follower gets through.

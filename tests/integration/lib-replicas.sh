@@ -5,14 +5,15 @@
 election_ms=${election_ms-1000} patience=${patience-60} # seconds
 
 up() { start_daemon "n$1" "$work/d$1"; } # a script may have another
+asked() { MAGICBIZ_SOCKET=$work/d$1/run/public.sock "${@:2}"; } # N COMMAND…
 at() { MAGICBIZ_SOCKET=$work/d$1/run/public.sock; export MAGICBIZ_SOCKET; }
 others() { case $1 in 1) echo 2 3 ;; 2) echo 1 3 ;; *) echo 1 2 ;; esac; }
 # on N PATH: what its operator sees
 on() { curl -s -m 5 --unix-socket "$work/d$1/run/operator.sock" "http://x$2"; }
 metric() { on "$1" /metrics | awk -v m="magicbiz_$2" '$1 == m { print $2 }'; }
-leader() {
+leader() { # a fourth may have joined
     local i
-    for i in 1 2 3; do
+    for i in 1 2 3 4; do
         if [ "$(metric $i consensus_leader)" = $i ]; then
             echo $i
             return
@@ -23,19 +24,19 @@ leader() {
 followed() { # all that run follow one leader
     local l i
     l=$(leader) || return 1
-    for i in 1 2 3; do running n$i && { [ "$(metric $i consensus_leader)" = "$l" ] || return 1; }; done
+    for i in 1 2 3 4; do running n$i && { [ "$(metric $i consensus_leader)" = "$l" ] || return 1; }; done
     return 0
 }
-has_slot() { [ "$(MAGICBIZ_SOCKET=$work/d$1/run/public.sock slot)" -ge "$2" ]; } # N SLOT
+has_slot() { [ "$(asked "$1" slot)" -ge "$2" ]; } # N SLOT
 # agree N…: one header, which holds the state's root, at the newest slot that all of them have
 agree() {
     local i s least= header headers=
     for i in "$@"; do
-        s=$(MAGICBIZ_SOCKET=$work/d$i/run/public.sock slot)
+        s=$(asked "$i" slot)
         [ -n "$least" ] && [ "$least" -le "$s" ] || least=$s
     done
     for i in "$@"; do
-        header=$(MAGICBIZ_SOCKET=$work/d$i/run/public.sock get "/v1/blocks?from=$least&limit=1" | jq -r .header)
+        header=$(asked "$i" get "/v1/blocks?from=$least&limit=1" | jq -r .header)
         headers+=$header$'\n'
     done
     agreed="slot $least, state root ${header:296:64}"
@@ -48,14 +49,20 @@ settings() { # N: how it meets the others
 }
 votes() { on "$1" /v1/status | grep -qE '"role":"(replica|leader)"'; }
 in_force() { ! get '/v1/state?key=core/config/next' | grep -q replicas; }
+joins() { magicbizd join --invite "$2" --data "$work/d$1" --tor none --socket "$MAGICBIZ_SOCKET"; } # N INVITE
+made_a_replica() { # N, by its $request
+    t 'asks to be a replica' mb replica request --socket "$work/d$1/run/operator.sock"
+    request=$(tail -n 1 "$work/t.out")
+    t 'is made one' mb replica add "$request"
+    t 'votes' wait_until $patience votes "$1"
+}
 add() { # N INVITE
-    t "machine $1 joins" magicbizd join --invite "$2" --data "$work/d$1" --tor none --socket "$work/d1/run/public.sock"
+    t "machine $1 joins" joins "$1" "$2"
     settings "$1"
     t 'starts' up "$1"
-    t 'asks to be a replica' mb replica request --socket "$work/d$1/run/operator.sock"
-    t 'is made one' mb replica add "$(tail -n 1 "$work/t.out")"
-    t 'votes' wait_until $patience votes "$1"
+    made_a_replica "$1"
     t 'and is in force' wait_until $patience in_force
+    sed -i '/^sockets = /d' "$work/d$1/magicbiz.conf" # once it starts again, it learns from its peers alone
 }
 # replicas [OPTIONS of found…]: an organisation of three, asked at the first of them
 replicas() {
