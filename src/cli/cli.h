@@ -59,6 +59,8 @@ const char *cli_option_at(const struct cli *c, const char *name, size_t i);
 /* A number option: fallback where it is not given; CLI_USAGE and error where it is no number. */
 int cli_option_int(const struct cli *c, const char *name, int64_t fallback, int64_t min,
                    int64_t max, int64_t *out, struct mb_error *error);
+/* 0 where an option is given; CLI_USAGE and error otherwise. */
+int cli_need(const struct cli *c, const char *name, struct mb_error *error);
 /* Append what a file holds, - being standard input; bounded by what a command may be. */
 int cli_read(const char *file, struct mb_buf *out, struct mb_error *error);
 /* The same, as JSON (owned). */
@@ -200,7 +202,8 @@ int cli_verify_module(struct cli_org *o, const char *module, uint64_t slot,
 
 /* --- Replaying the ledger (replay.c) --- */
 
-/* The modules that genesis names, and those in use: their deterministic halves are needed to replay. */
+/* The modules that genesis names, and those in use: their deterministic halves are needed to
+ * replay. */
 int cli_load_modules(const struct cli_org *o, struct mb_modules *modules, struct mb_error *error);
 /* Who looks on: before and after each line of GET /v1/blocks is applied. */
 struct cli_onlooker {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* What the commands about decisions share (cmd_proposal.c, cmd_inbox.c, cmd_member.c). */
+/* What the commands about decisions share (cmd_proposal.c, cmd_proposal_show.c, cmd_inbox.c,
+ * cmd_member.c). */
 #ifndef MB_CLI_GOV_H
 #define MB_CLI_GOV_H
 
@@ -9,9 +10,9 @@
  * all. Owned by the caller, whatever is returned. */
 int gov_proposals(struct cli_org *o, bool all, json_t **list, struct mb_error *error);
 bool gov_is_open(const json_t *proposal);
+/* What the deadline of a state is: "closes", ... */
+const char *gov_deadline_of(const char *state);
 /* The value of one key as a replica says (new reference), or NULL. */
 json_t *gov_now(struct cli_org *o, const char *key);
-/* Columns of the terminal: $COLUMNS, or what it says, or 80. */
-int gov_columns(void);
 
 #endif

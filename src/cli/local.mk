@@ -4,6 +4,7 @@ magicbiz_SOURCES = \
 	src/cli/access.c src/cli/access.h \
 	src/cli/amount.c src/cli/amount.h \
 	src/cli/cmd_access.c \
+	src/cli/cmd_access_extract.c \
 	src/cli/cmd_books.c \
 	src/cli/cmd_completion.c \
 	src/cli/cmd_id.c \
@@ -12,6 +13,7 @@ magicbiz_SOURCES = \
 	src/cli/cmd_member.c \
 	src/cli/cmd_org.c \
 	src/cli/cmd_proposal.c \
+	src/cli/cmd_proposal_show.c \
 	src/cli/cmd_replica.c \
 	src/cli/cmd_repo.c \
 	src/cli/cmd_repo_scrub.c \
@@ -19,7 +21,7 @@ magicbiz_SOURCES = \
 	src/cli/cmd_rules.c \
 	src/cli/cmd_state.c \
 	src/cli/commands.c \
-	src/cli/gov.h \
+	src/cli/gov.c src/cli/gov.h \
 	src/cli/handover.c \
 	src/cli/help.c src/cli/help.h \
 	src/cli/identity.c \

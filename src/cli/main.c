@@ -134,6 +134,14 @@ int cli_option_int(const struct cli *c, const char *name, int64_t fallback, int6
     return CLI_USAGE;
 }
 
+int cli_need(const struct cli *c, const char *name, struct mb_error *error)
+{
+    if (cli_option(c, name) != NULL)
+        return 0;
+    mb_fail(error, MB_EINVAL, "usage", "--%s is needed", name);
+    return CLI_USAGE;
+}
+
 static int exit_status(int rc)
 {
     switch (rc) {

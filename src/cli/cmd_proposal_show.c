@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* proposal show: one decision, with bars for its tally and quorum. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cli/gov.h"
+#include "cli/show.h"
+#include "loop/loop.h"
+
+struct shown {
+    json_t *proposal, *payload, *tally;
+};
+
+/* Proven, or as the replica says. */
+static int fetch_one(struct cli_org *o, const char *folder, const char *id, bool now,
+                     json_t **value, struct mb_error *error)
+{
+    char *key = mb_asprintf("gov/%s/%s", folder, id);
+    int rc = 0;
+    if (now)
+        *value = gov_now(o, key);
+    else
+        rc = cli_state(o, key, value, error);
+    free(key);
+    return rc < 0 ? rc : 0;
+}
+
+static int fetch(struct cli_org *o, const char *id, bool now, struct shown *s,
+                 struct mb_error *error)
+{
+    int rc = fetch_one(o, "proposal", id, now, &s->proposal, error);
+    if (rc == 0 && s->proposal == NULL)
+        rc =
+            mb_fail(error, MB_ENOENT, "gov.proposal_unknown",
+                    "there is no proposal %.20s: magicbiz proposal list, or --now if it is new; of "
+                    "one that ended long ago the blocks tell: magicbiz log",
+                    id);
+    if (rc == 0)
+        rc = fetch_one(o, "payload", id, now, &s->payload, error);
+    return rc == 0 ? fetch_one(o, "tally", id, now, &s->tally, error) : rc;
+}
+
+/* Columns of the terminal: $COLUMNS, or what it says, or 80. */
+static int columns_of_terminal(void)
+{
+    const char *text = getenv("COLUMNS");
+    long columns = text != NULL ? strtol(text, NULL, 10) : 0;
+    struct winsize size = {0};
+    if (columns <= 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0)
+        columns = size.ws_col;
+    return columns > 0 && columns < 1000 ? (int)columns : 80;
+}
+
+static void print_bar(const char *name, int64_t part, int64_t total, int64_t mark,
+                      const char *after)
+{
+    struct mb_buf bar = {0};
+    show_bar(&bar, show_bar_width(columns_of_terminal(), 14 + (int)strlen(after)), part, total,
+             mark);
+    printf("%-11.11s %s %s\n", name, mb_buf_text(&bar), after);
+    mb_buf_clear(&bar);
+}
+
+static int64_t part(const json_t *rule, const char *name, int i)
+{
+    return json_integer_value(json_array_get(json_object_get(rule, name), (size_t)i));
+}
+
+static void print_quorum(const json_t *rule, int64_t have, int64_t eligible)
+{
+    int64_t num = part(rule, "quorum", 0), den = part(rule, "quorum", 1);
+    if (den <= 0)
+        return;
+    int64_t needed = eligible / den * num + (eligible % den * num + den - 1) / den;
+    char *text = mb_asprintf("%" PRId64 " of %" PRId64 " needed", have, needed);
+    print_bar("quorum", have, eligible, needed, text);
+    free(text);
+}
+
+static void print_tally(const struct shown *s)
+{
+    static const char *const yesno[] = {"yes", "no", "abstain"};
+    const json_t *rule = json_object_get(s->proposal, "rule");
+    const json_t *counts = json_object_get(s->tally, "counts"), *one;
+    const json_t *options = json_object_get(s->payload, "options");
+    int64_t voted = mb_json_get_int(s->tally, "voted", 0);
+    int64_t eligible = mb_json_get_int(s->proposal, "eligible", 0);
+    bool multi = json_array_size(options) > 0;
+    bool points = strcmp(mb_json_get_text(rule, "ballot", ""), "weighted") == 0;
+    size_t i;
+    json_array_foreach(counts, i, one)
+    {
+        int64_t n = json_integer_value(one);
+        char *text = mb_asprintf("%" PRId64, n), *number = mb_asprintf("%zu", i);
+        print_bar(multi ? number : i < 3 ? yesno[i] : "", n, points ? voted * 100 : voted, 0, text);
+        free(text);
+        free(number);
+    }
+    print_quorum(rule, multi ? voted : json_integer_value(json_array_get(counts, 0)), eligible);
+    printf("threshold   %s%" PRId64 "/%" PRId64 "\nvoted       %" PRId64 " ballots, weight %" PRId64
+           " of %" PRId64 "\n",
+           mb_json_get_flag(rule, "over", false) ? "over " : "", part(rule, "threshold", 0),
+           part(rule, "threshold", 1), mb_json_get_int(s->tally, "ballots", 0), voted, eligible);
+}
+
+static void print_commands(const char *head, const json_t *commands)
+{
+    const json_t *command;
+    size_t i;
+    json_array_foreach(commands, i, command)
+    {
+        char *body = mb_json_text(json_object_get(command, "body"));
+        printf("%-11s ", head);
+        cli_print_text(mb_json_get_text(command, "type", ""));
+        putchar(' ');
+        cli_print_text(body);
+        putchar('\n');
+        free(body);
+    }
+}
+
+static void print_reason(const json_t *reason)
+{
+    const json_t *arg;
+    size_t i;
+    if (reason == NULL)
+        return;
+    printf("reason      %s:", mb_json_get_text(reason, "code", ""));
+    bool quorum = strcmp(mb_json_get_text(reason, "code", ""), "gov.quorum") == 0;
+    json_array_foreach(json_object_get(reason, "args"), i, arg)
+    {
+        fputs(quorum && i > 0 ? " of " : " ", stdout);
+        if (json_is_integer(arg))
+            printf("%" PRId64, (int64_t)json_integer_value(arg));
+        else
+            cli_print_text(json_string_value(arg));
+    }
+    puts(quorum ? " needed" : "");
+}
+
+static void print_state(const json_t *p)
+{
+    const char *state = mb_json_get_text(p, "state", "");
+    struct mb_buf when = {0};
+    printf("state       %s", state);
+    if (json_object_get(p, "deadline") != NULL) {
+        int64_t deadline = mb_json_get_int(p, "deadline", 0);
+        mb_buf_addf(&when, ", %s in ", gov_deadline_of(state));
+        show_left(&when, deadline - mb_clock_s());
+        mb_buf_add_text(&when, " (");
+        show_time(&when, deadline);
+        mb_buf_add_text(&when, mb_json_get_flag(p, "extended", false) ? ", extended)" : ")");
+    }
+    puts(mb_buf_text(&when));
+    mb_buf_clear(&when);
+    print_reason(json_object_get(p, "reason"));
+}
+
+static void print_options(const struct shown *s)
+{
+    const json_t *option, *winner = json_object_get(s->proposal, "winner");
+    size_t i;
+    json_array_foreach(json_object_get(s->payload, "options"), i, option)
+    {
+        bool won = winner != NULL && (size_t)json_integer_value(winner) == i;
+        printf("option %-4zu %s", i, won ? "(won) " : "");
+        cli_print_text(mb_json_get_text(option, "title", ""));
+        putchar('\n');
+        print_commands("", json_object_get(option, "commands"));
+    }
+}
+
+static void print_shown(const char *id, const struct shown *s)
+{
+    const json_t *p = s->proposal, *veto;
+    size_t i;
+    printf("proposal %s: ", id);
+    cli_print_text(mb_json_get_text(p, "title", ""));
+    printf("\nauthor      %s\nprocedure   %s, version %" PRId64 "\n",
+           mb_json_get_text(p, "author", ""), mb_json_get_text(p, "procedure", ""),
+           mb_json_get_int(json_object_get(p, "rule"), "version", 0));
+    print_state(p);
+    printf("sponsors    %zu of %" PRId64 "\n", json_array_size(json_object_get(p, "sponsors")),
+           mb_json_get_int(p, "needed", 0));
+    json_array_foreach(json_object_get(p, "vetoes"), i, veto)
+    {
+        printf("veto        %s: ", mb_json_get_text(veto, "key", ""));
+        cli_print_text(mb_json_get_text(veto, "reason", ""));
+        putchar('\n');
+    }
+    print_options(s);
+    if (s->tally != NULL)
+        print_tally(s);
+    print_commands("command", json_object_get(s->payload, "commands"));
+    if (*mb_json_get_text(s->payload, "text", "") != 0) {
+        putchar('\n');
+        cli_print_text(mb_json_get_text(s->payload, "text", ""));
+        putchar('\n');
+    }
+}
+
+static int show(struct cli *c, struct mb_error *error)
+{
+    struct cli_org *o;
+    struct shown s = {NULL, NULL, NULL};
+    int rc = cli_open_org(c, &o, error);
+    if (rc == 0)
+        rc = fetch(o, c->args[0], cli_option(c, "now") != NULL, &s, error);
+    if (rc == 0 && c->json) {
+        json_t *json = json_pack("{s:s, s:O, s:O}", "id", c->args[0], "proposal", s.proposal,
+                                 "payload", s.payload);
+        if (s.tally != NULL)
+            json_object_set(json, "tally", s.tally);
+        cli_print_json(json);
+    } else if (rc == 0) {
+        cli_page(c);
+        print_shown(c->args[0], &s);
+    }
+    json_decref(s.proposal);
+    json_decref(s.payload);
+    json_decref(s.tally);
+    return rc;
+}
+
+const struct cli_command cmd_proposal_show = {
+    .name = "proposal show",
+    .args = "ID",
+    .min_args = 1,
+    .max_args = 1,
+    .summary = "one proposal: its text, commands, tally, quorum and time left",
+    .help = "Proven by the newest checkpoint, which may be a minute old.",
+    .options = (const struct cli_option[]){{"now", NULL, "as a replica says it is now, not proven"},
+                                           {NULL, NULL, NULL}},
+    .run = show,
+};
