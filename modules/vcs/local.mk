@@ -4,10 +4,12 @@ modules_vcs_la_SOURCES = \
 	modules/vcs/vcs_behind.c \
 	modules/vcs/vcs_check.c \
 	modules/vcs/vcs_fetch.c \
+	modules/vcs/vcs_follow.c \
 	modules/vcs/vcs_git.c \
 	modules/vcs/vcs_receive.c \
 	modules/vcs/vcs_repos.c \
-	modules/vcs/vcs_share.c
+	modules/vcs/vcs_share.c \
+	modules/vcs/vcs_spool.c
 modules_vcs_la_LDFLAGS = $(AM_LDFLAGS) -module -avoid-version -shared
 modules_vcs_la_LIBADD = modules/vcs/libvcs.la libmagicbiz.la $(GIT2_LIBS) $(JANSSON_LIBS)
 

@@ -80,7 +80,7 @@ static int start(struct mb_host *host, void **self, struct mb_error *error)
     v->incoming = mb_asprintf("%s/incoming", v->dir);
     int rc = mkdir(v->incoming, 0700) != 0 && errno != EEXIST
                  ? mb_fail(error, MB_EIO, "vcs.repos", "%s: %s", v->incoming, strerror(errno))
-                 : vcs_repos_reconcile(v, error);
+                 : vcs_follow_all(v, error);
     if (rc != 0)
         stop(v);
     else
@@ -90,7 +90,7 @@ static int start(struct mb_host *host, void **self, struct mb_error *error)
 
 static void on_block(void *self, const struct mb_applied *applied)
 {
-    vcs_repos_follow(self, applied);
+    vcs_follow_block(self, applied);
 }
 
 static void health(void *self, struct mb_report *r)

@@ -6,19 +6,13 @@
  */
 #include "config.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
-#include <unistd.h>
 
 #include "vcs_pktline.h"
 #include "vcs_world.h"
 
 #define RECEIPT_LIFE_S 600
-#define EMPTY_PACK     12 /* bytes before the checksum: a pack of no objects ends there */
 
 struct vcs_receive {
     struct vcs *v;
@@ -32,9 +26,7 @@ struct vcs_receive {
     void *done_arg;
     bool head_done, refused, answered, busy; /* busy: a check or a command is under way */
     struct mb_public_key signer;
-    uint8_t pack_start[EMPTY_PACK];
-    int64_t pack_size, pack_limit;
-    int fd;
+    struct vcs_spool spool;
     struct vcs_check check;
     struct mb_error error;
     struct mb_buf details;
@@ -52,11 +44,7 @@ static void unlink_receive(struct vcs_receive *p)
 void vcs_receive_free(struct vcs_receive *p)
 {
     unlink_receive(p);
-    if (p->fd >= 0)
-        close(p->fd);
-    if (p->check.tmp != NULL)
-        vcs_remove_tree(p->check.tmp);
-    free(p->check.tmp);
+    vcs_spool_clear(&p->spool);
     vcs_head_clear(&p->head);
     mb_buf_clear(&p->details);
     mb_buf_clear(&p->head_bytes);
@@ -329,92 +317,17 @@ static int check_head(struct vcs_receive *p)
                            vcs_push_option(h->options, h->option_count, "work"), author, &p->error);
     if (rc == 0 && h->is_signed)
         mb_pushcert_verify(&h->cert, &p->signer, NULL);
-    p->pack_limit = mb_json_get_int(limits, "pack_bytes", VCS_PACK_BYTES);
+    p->spool.limit = mb_json_get_int(limits, "pack_bytes", VCS_PACK_BYTES);
     int64_t less = mb_json_get_int(limits, "proposal_bytes", VCS_PROPOSAL_BYTES);
-    if (rc == 0 && !vcs_is_maintainer(repo, author) && less < p->pack_limit)
-        p->pack_limit = less;
+    if (rc == 0 && !vcs_is_maintainer(repo, author) && less < p->spool.limit)
+        p->spool.limit = less;
     p->check.object_bytes = mb_json_get_int(limits, "object_bytes", VCS_OBJECT_BYTES);
-    p->check.pack_bytes = p->pack_limit;
+    p->check.pack_bytes = p->spool.limit;
     p->check.strict = strcmp(mb_json_get_text(repo, "policy", "strict"), "strict") == 0;
     p->check.rewind = mb_json_get_flag(repo, "rewind", false);
     json_decref(repo);
     MB_FAULT("push.head");
     return rc;
-}
-
-static int make_quarantine(struct vcs_receive *p)
-{
-    uint8_t random[8];
-    struct mb_buf hex = {0};
-    static const char *const folders[] = {"", "/objects", "/objects/pack"};
-    int rc = 0;
-    mb_host_random(p->v->host, random, sizeof random);
-    mb_hex_encode(&hex, random, sizeof random);
-    p->check.tmp = mb_asprintf("%s/tmp-%s", p->v->incoming, mb_buf_text(&hex));
-    for (size_t i = 0; i < sizeof folders / sizeof *folders && rc == 0; i++) {
-        char *path = mb_asprintf("%s%s", p->check.tmp, folders[i]);
-        rc = mkdir(path, 0700);
-        free(path);
-    }
-    char *pack = mb_asprintf("%s/pack.in", p->check.tmp);
-    p->fd = rc == 0 ? open(pack, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600) : -1;
-    mb_buf_clear(&hex);
-    free(pack);
-    MB_FAULT("push.quarantine");
-    return p->fd < 0 ? mb_refuse(&p->error, "vcs.quota", "") : 0;
-}
-
-/* The replica keeps some of its disk for itself. */
-static int check_room(struct vcs_receive *p)
-{
-    struct statvfs fs;
-    int64_t keep = mb_host_option_int(p->v->host, "keep_free");
-    if (statvfs(p->v->incoming, &fs) != 0 || (int64_t)fs.f_bavail * (int64_t)fs.f_frsize < keep)
-        return mb_refuse(&p->error, "vcs.quota", "");
-    return 0;
-}
-
-static int write_pack(struct vcs_receive *p, struct mb_bytes bytes)
-{
-    if (p->pack_size > p->pack_limit)
-        return mb_refuse(&p->error, "vcs.pack_large", "d", p->pack_limit);
-    for (size_t done = 0; done < bytes.len;) {
-        ssize_t n = write(p->fd, bytes.data + done, bytes.len - done);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return mb_refuse(&p->error, "vcs.quota", "");
-        done += (size_t)n;
-    }
-    return 0;
-}
-
-/* The first bytes are kept aside: a pack of no objects needs no quarantine. */
-static int take_pack(struct vcs_receive *p, struct mb_bytes bytes)
-{
-    size_t known = p->pack_size < EMPTY_PACK ? (size_t)p->pack_size : EMPTY_PACK;
-    size_t n = EMPTY_PACK - known < bytes.len ? EMPTY_PACK - known : bytes.len;
-    int rc = 0;
-    if (n > 0)
-        memcpy(p->pack_start + known, bytes.data, n);
-    p->pack_size += (int64_t)bytes.len;
-    if (p->pack_size < EMPTY_PACK)
-        return 0;
-    if (known < EMPTY_PACK && memcmp(p->pack_start, "PACK", 4) != 0)
-        return mb_refuse(&p->error, "vcs.pack", "s", "it does not begin as a pack");
-    if (known < EMPTY_PACK && memcmp(p->pack_start + 8, "\0\0\0\0", 4) != 0) {
-        p->check.has_pack = true;
-        rc = check_room(p);
-        if (rc == 0)
-            rc = make_quarantine(p);
-        if (rc == 0)
-            rc = write_pack(p, mb_bytes(p->pack_start, EMPTY_PACK));
-    }
-    if (rc != 0 || !p->check.has_pack) /* after an empty pack comes its checksum, 20 or 32 bytes */
-        return rc != 0 || p->pack_size <= EMPTY_PACK + 32
-                   ? rc
-                   : mb_refuse(&p->error, "vcs.pack", "s", "bytes after the end");
-    return write_pack(p, mb_bytes(bytes.data + n, bytes.len - n));
 }
 
 static size_t body_chunk(struct mb_request *r, void *user, struct mb_bytes bytes)
@@ -439,7 +352,8 @@ static size_t body_chunk(struct mb_request *r, void *user, struct mb_bytes bytes
         if (!p->head_done)
             return bytes.len;
     }
-    if (used < bytes.len && take_pack(p, mb_bytes(bytes.data + used, bytes.len - used)) != 0)
+    if (used < bytes.len &&
+        vcs_spool_take(&p->spool, mb_bytes(bytes.data + used, bytes.len - used), &p->error) != 0)
         return refuse_now(p, bytes.len);
     return bytes.len;
 }
@@ -450,6 +364,8 @@ static void begin_check(struct vcs_receive *p)
     p->check.v = p->v;
     p->check.repo = p->repo;
     p->check.head = &p->head;
+    p->check.tmp = p->spool.tmp;
+    p->check.has_pack = p->spool.has_pack;
     p->check.signer = p->head.is_signed ? &p->signer : NULL;
     p->check.done = checked;
     p->check.arg = p;
@@ -474,13 +390,10 @@ static void body_end(struct mb_request *r, void *user)
         mb_reply(r, 200, "application/x-git-receive-pack-result", mb_bytes(NULL, 0), NULL);
         return;
     }
-    if (p->fd >= 0 && close(p->fd) != 0) {
-        p->fd = -1;
-        mb_refuse(&p->error, "vcs.quota", "");
+    if (vcs_spool_close(&p->spool, &p->error) != 0) {
         refuse_now(p, 0);
         return;
     }
-    p->fd = -1;
     begin_check(p);
 }
 
@@ -489,7 +402,8 @@ static void body_end(struct mb_request *r, void *user)
 struct vcs_receive *vcs_receive_new(struct vcs *v, const char *repo)
 {
     struct vcs_receive *p = mb_calloc(1, sizeof *p);
-    *p = (struct vcs_receive){.v = v, .next = v->receives, .repo = mb_strdup(repo), .fd = -1};
+    *p = (struct vcs_receive){.v = v, .next = v->receives, .repo = mb_strdup(repo)};
+    vcs_spool_init(&p->spool, v);
     v->receives = p;
     v->pushing++;
     return p;
@@ -512,17 +426,13 @@ int vcs_receive_head(struct vcs_receive *p, struct mb_bytes head, struct mb_erro
 
 int vcs_receive_pack_bytes(struct vcs_receive *p, struct mb_bytes bytes, struct mb_error *error)
 {
-    int rc = take_pack(p, bytes);
-    *error = p->error;
-    return rc;
+    return vcs_spool_take(&p->spool, bytes, error);
 }
 
 void vcs_receive_check(struct vcs_receive *p,
                        void (*done)(void *arg, int rc, const struct mb_error *error), void *arg)
 {
-    if (p->fd >= 0)
-        close(p->fd);
-    p->fd = -1;
+    vcs_spool_close(&p->spool, NULL);
     p->done = done;
     p->done_arg = arg;
     begin_check(p);

@@ -64,12 +64,25 @@ int vcs_git_spawn(struct vcs *v, const struct vcs_git *git, struct mb_child **ch
 /* Owned path DIR/NAME.git of a repository. */
 char *vcs_repo_dir(const struct vcs *v, const char *name);
 
-/* --- vcs_repos.c: repositories on disk follow the state --- */
+/* --- vcs_follow.c: repositories follow the state --- */
 
 /* Every repository of the state is there, with its refs; what crashed halfway is finished. */
-int vcs_repos_reconcile(struct vcs *v, struct mb_error *error);
+int vcs_follow_all(struct vcs *v, struct mb_error *error);
 /* What a block did to repositories, refs and packs. */
-void vcs_repos_follow(struct vcs *v, const struct mb_applied *applied);
+void vcs_follow_block(struct vcs *v, const struct mb_applied *applied);
+
+/* --- vcs_repos.c: repositories on disk --- */
+
+/* The layout of a bare repository (git: gitrepository-layout), without hooks. */
+int vcs_repos_make(struct vcs *v, const char *name, const json_t *repo);
+/* Put a pack that waits into its repository. 1: it is in place now; 0: it was not there: placed
+ * before, or never came here; negative: failed. */
+int vcs_repos_place(struct vcs *v, const char *repo, const char *pack);
+/* packed-refs, or nothing if there is none; negative: it cannot be read. */
+int vcs_repos_read_refs(const char *path, struct mb_buf *out);
+/* Whole or not at all, for a git that reads it meanwhile; not synced: after a crash it is compared
+ * with the state. */
+int vcs_repos_replace_refs(const char *path, const struct mb_buf *text);
 /* The refs that git finds on disk are the state's: they follow it at once where pushes are few, and
  * otherwise a few times a second, or before a git is started. */
 void vcs_repos_settle(struct vcs *v, const char *name);
@@ -107,7 +120,7 @@ struct vcs_check {
     const struct mb_public_key *signer; /* NULL: unsigned */
     bool strict, rewind;
     int64_t object_bytes, pack_bytes;
-    char *tmp; /* the quarantine: pack.in lies there already if has_pack */
+    const char *tmp; /* the quarantine: pack.in lies there already if has_pack */
     bool has_pack;
     char pack[MB_HASH_HEX_SIZE]; /* out: SHA-256 of the completed pack, "" if none */
     /* 0 or an error with code and text; details are lines for people. */
@@ -117,6 +130,26 @@ struct vcs_check {
 };
 void vcs_check_start(struct vcs_check *c);
 void vcs_check_kill(struct vcs_check *c); /* end it early: done says that it failed */
+
+/* --- vcs_spool.c: the pack of a push, as it comes in --- */
+
+#define VCS_EMPTY_PACK 12 /* bytes before the checksum: a pack of no objects ends there */
+
+/* The first bytes are kept aside: a pack of no objects needs no quarantine. */
+struct vcs_spool {
+    struct vcs *v;
+    uint8_t start[VCS_EMPTY_PACK];
+    int64_t size, limit;
+    int fd;
+    bool has_pack;
+    char *tmp; /* the quarantine, with pack.in; NULL until it has a pack */
+};
+void vcs_spool_init(struct vcs_spool *s, struct vcs *v);
+void vcs_spool_clear(struct vcs_spool *s); /* the quarantine goes, too */
+/* More bytes of the pack, in order: vcs.pack, vcs.pack_large, vcs.quota. */
+int vcs_spool_take(struct vcs_spool *s, struct mb_bytes bytes, struct mb_error *error);
+/* No more come: vcs.quota where they could not all be written. */
+int vcs_spool_close(struct vcs_spool *s, struct mb_error *error);
 
 /* --- vcs_receive.c: one push, from git or from the replica that took it --- */
 

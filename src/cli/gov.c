@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool gov_is_open(const json_t *p)
+static bool is_open(const json_t *p)
 {
     static const char *const open[] = {"draft", "support", "review", "voting", "grace"};
     for (size_t i = 0; i < 5; i++)
@@ -31,7 +31,7 @@ int gov_proposals(struct cli_org *o, bool all, json_t **list, struct mb_error *e
         json_t *p = json_object_get(item, "value");
         const char *id = mb_json_get_text(item, "key", "") + strlen("gov/proposal/");
         json_object_set_new(p, "id", json_string(id));
-        if (all || gov_is_open(p))
+        if (all || is_open(p))
             sorted[count++] = p;
     }
     qsort(sorted, count, sizeof(json_t *), by_number);

@@ -9,7 +9,6 @@
 /* Proposals as a replica says they are now, [{"id",…its fields}…] by number; open ones alone unless
  * all. Owned by the caller, whatever is returned. */
 int gov_proposals(struct cli_org *o, bool all, json_t **list, struct mb_error *error);
-bool gov_is_open(const json_t *proposal);
 /* What the deadline of a state is: "closes", ... */
 const char *gov_deadline_of(const char *state);
 /* The value of one key as a replica says (new reference), or NULL. */
