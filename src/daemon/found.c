@@ -12,6 +12,7 @@
 #include <sodium.h>
 
 #include "daemon/found.h"
+#include "daemon/onion_keys.h"
 
 static int write_key(const char *data, const char *name, const void *bytes, size_t len,
                      struct mb_error *error)
@@ -25,29 +26,12 @@ static int write_key(const char *data, const char *name, const void *bytes, size
 int found_onion(const char *data, const char *name, char address[MB_ONION_SIZE],
                 struct mb_error *error)
 {
-    uint8_t seed[32], key[64];
-    mb_random(seed, sizeof seed);
-    mb_onion_key_from_seed(key, seed);
-    int rc = mb_onion_address(address, key);
+    struct onion_key key;
+    int rc = onion_key_make(&key);
     if (rc == 0)
-        rc = write_key(data, name, key, sizeof key, error);
-    sodium_memzero(seed, sizeof seed);
-    sodium_memzero(key, sizeof key);
-    return rc;
-}
-
-int node_onion_key(const char *data, const char *name, uint8_t key[64], struct mb_error *error)
-{
-    char *path = mb_asprintf("%s/keys/%s", data, name);
-    struct mb_buf bytes = {0};
-    int rc = mb_read_file(path, 64, &bytes, error);
-    if (rc == 0 && bytes.len != 64)
-        rc =
-            mb_fail(error, MB_ECORRUPT, "key.invalid", "%s is not an onion key: put it back", path);
-    if (rc == 0)
-        memcpy(key, bytes.data, 64);
-    mb_buf_clear(&bytes);
-    free(path);
+        rc = write_key(data, name, key.secret, sizeof key.secret, error);
+    memcpy(address, key.onion, sizeof key.onion);
+    sodium_memzero(&key, sizeof key);
     return rc;
 }
 

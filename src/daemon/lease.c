@@ -5,7 +5,6 @@
  * replicas in force, and is handed over on their streams only; after one of them was removed, the
  * others agree on a new key.
  */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,20 +12,13 @@
 #include <sodium.h>
 
 #include "daemon/consensus.h"
+#include "daemon/onion_keys.h"
 #include "daemon/plan.h"
 
-#define OWN_FILE  "organisation.onion"
-#define NEXT_FILE "organisation.next"
-#define NEXT_MAX  16 /* keys proposed and neither taken up nor given up; the oldest goes first */
-#define TICK_MS   1000
-#define AGAIN_MS  5000 /* between two rounds of asking */
-#define ASK_MS    20000
-#define KEY_LEN   64
+#define TICK_MS  1000
+#define AGAIN_MS 5000 /* between two rounds of asking */
+#define ASK_MS   20000
 
-struct onion_key {
-    uint8_t secret[KEY_LEN];
-    char onion[MB_ONION_SIZE];
-};
 /* A new key is durable at whoever signed for it: a majority has it before the state names it. */
 struct rotation {
     uint64_t round; /* answers to earlier ones are not counted */
@@ -43,8 +35,7 @@ struct lease {
     struct mb_timer *timer;
     char current[MB_ONION_SIZE]; /* the state's */
     bool rotation_due;
-    struct onion_key own, next[NEXT_MAX];
-    size_t next_count;
+    struct onion_keys keys;
     char published[MB_ONION_SIZE]; /* by us; or "" */
     size_t asking;
     int64_t ask_at_ms, rotate_at_ms;
@@ -56,96 +47,9 @@ struct vote { /* asked of a replica */
     size_t index;
 };
 
-/* --- Keys on disk. --- */
-
-static int set_key(struct onion_key *key, const uint8_t secret[KEY_LEN])
-{
-    memcpy(key->secret, secret, KEY_LEN);
-    return mb_onion_address(key->onion, secret);
-}
-
-/* Keys one after another; none if there is no such file. */
-static int load(const struct lease *l, const char *name, struct onion_key *keys, size_t most,
-                size_t *count, struct mb_error *error)
-{
-    char *path = mb_asprintf("%s/keys/%s", l->node->data, name);
-    struct mb_buf bytes = {0};
-    int rc = 0;
-    *count = 0;
-    if (access(path, F_OK) == 0 || errno != ENOENT)
-        rc = mb_read_file(path, most * KEY_LEN, &bytes, error);
-    if (rc == 0 && bytes.len % KEY_LEN != 0)
-        rc = MB_ECORRUPT;
-    for (size_t at = 0; at < bytes.len && rc == 0; at += KEY_LEN)
-        rc = set_key(&keys[(*count)++], bytes.data + at);
-    if (rc == MB_ECORRUPT || rc == MB_EINVAL)
-        rc = mb_fail(error, MB_ECORRUPT, "key.invalid",
-                     "%s is not an onion key: put it back, or "
-                     "move it away if there are other replicas",
-                     path);
-    if (bytes.data != NULL)
-        sodium_memzero(bytes.data, bytes.cap);
-    mb_buf_clear(&bytes);
-    free(path);
-    return rc;
-}
-
-static int save(const struct lease *l, const char *name, const struct onion_key *keys, size_t count,
-                struct mb_error *error)
-{
-    char *path = mb_asprintf("%s/keys/%s", l->node->data, name);
-    uint8_t bytes[NEXT_MAX * KEY_LEN];
-    int rc = 0;
-    for (size_t i = 0; i < count; i++)
-        memcpy(bytes + i * KEY_LEN, keys[i].secret, KEY_LEN);
-    if (count > 0)
-        rc = mb_write_file(path, mb_bytes(bytes, count * KEY_LEN), 0600, error);
-    else if (unlink(path) != 0 && errno != ENOENT)
-        rc = mb_fail(error, MB_EIO, "file.unwritable", "%s: %s", path, strerror(errno));
-    sodium_memzero(bytes, sizeof bytes);
-    free(path);
-    return rc;
-}
-
 static void warn(const char *event, const struct mb_error *error)
 {
     mb_log(MB_LOG_WARN, "lease", event, "code=%s text=%s", error->code, error->text);
-}
-
-/* The key of the organisation's onion is this one now. */
-static void take_up(struct lease *l, const struct onion_key *key)
-{
-    struct mb_error error = {0};
-    if (save(l, OWN_FILE, key, 1, &error) != 0) {
-        warn("not_saved", &error);
-        return;
-    }
-    l->own = *key;
-    mb_log(MB_LOG_INFO, "lease", "key", "");
-}
-
-static int add_next(struct lease *l, const struct onion_key *key, struct mb_error *error)
-{
-    for (size_t i = 0; i < l->next_count; i++)
-        if (strcmp(l->next[i].onion, key->onion) == 0)
-            return 0;
-    if (l->next_count == NEXT_MAX)
-        memmove(l->next, l->next + 1, --l->next_count * sizeof *l->next);
-    l->next[l->next_count++] = *key;
-    int rc = save(l, NEXT_FILE, l->next, l->next_count, error);
-    if (rc != 0)
-        l->next_count--;
-    return rc;
-}
-
-static const struct onion_key *find_key(const struct lease *l, const char *onion)
-{
-    if (strcmp(l->own.onion, onion) == 0)
-        return &l->own;
-    for (size_t i = 0; i < l->next_count; i++)
-        if (strcmp(l->next[i].onion, onion) == 0)
-            return &l->next[i];
-    return NULL;
 }
 
 /* --- What the state says. --- */
@@ -186,6 +90,16 @@ static bool members_in_force(const struct lease *l, struct mb_membership *out)
 
 /* --- Asking for the key. --- */
 
+/* The key of the organisation's onion is this one now. */
+static void take_up(struct lease *l, const struct onion_key *key)
+{
+    struct mb_error error = {0};
+    if (onion_keys_take_up(&l->keys, key, &error) != 0)
+        warn("not_saved", &error);
+    else
+        mb_log(MB_LOG_INFO, "lease", "key", "");
+}
+
 static void on_key(void *arg, struct mb_bytes answer, int body_fd, uint64_t body_len,
                    enum mb_err err, const struct mb_error *error)
 {
@@ -195,8 +109,8 @@ static void on_key(void *arg, struct mb_bytes answer, int body_fd, uint64_t body
     if (body_fd >= 0)
         close(body_fd);
     l->asking--;
-    if (err == MB_OK && answer.len == KEY_LEN && set_key(&key, answer.data) == 0 &&
-        strcmp(key.onion, l->current) == 0 && strcmp(l->own.onion, l->current) != 0)
+    if (err == MB_OK && answer.len == ONION_KEY_LEN && onion_key_set(&key, answer.data) == 0 &&
+        strcmp(key.onion, l->current) == 0 && strcmp(l->keys.own.onion, l->current) != 0)
         take_up(l, &key);
     sodium_memzero(&key, sizeof key);
 }
@@ -219,17 +133,14 @@ static void ask_for_key(struct lease *l)
 static void look_for_key(struct lease *l)
 {
     struct mb_error error = {0};
-    const struct onion_key *key = find_key(l, l->current);
+    const struct onion_key *key = onion_keys_find(&l->keys, l->current);
     if (key == NULL)
         ask_for_key(l);
-    else if (key != &l->own)
+    else if (key != &l->keys.own)
         take_up(l, key);
-    if (!l->rotation_due && l->next_count > 0 && strcmp(l->own.onion, l->current) == 0) {
-        sodium_memzero(l->next, sizeof l->next);
-        l->next_count = 0;
-        if (save(l, NEXT_FILE, NULL, 0, &error) != 0)
-            warn("not_removed", &error);
-    }
+    if (!l->rotation_due && strcmp(l->keys.own.onion, l->current) == 0 &&
+        onion_keys_drop_next(&l->keys, &error) != 0)
+        warn("not_removed", &error);
 }
 
 static void refuse(struct mb_peer_reply *reply, const char *code, const char *text)
@@ -248,13 +159,13 @@ void lease_give_key(struct lease *l, uint32_t from, struct mb_bytes request,
     if (request.len == MB_ONION_LEN)
         memcpy(onion, request.data, request.len);
     if (onion[0] != 0)
-        key = find_key(l, onion);
+        key = onion_keys_find(&l->keys, onion);
     if (!members_in_force(l, &m) || !in_force(&m, from))
         refuse(reply, "onion.member", "only a replica in force gets the key");
     else if (key == NULL)
         refuse(reply, "onion.key", "this replica does not have it");
     else
-        mb_peer_reply_send(reply, mb_bytes(key->secret, KEY_LEN), -1, 0, 0);
+        mb_peer_reply_send(reply, mb_bytes(key->secret, ONION_KEY_LEN), -1, 0, 0);
 }
 
 /* --- A new key after a removal. --- */
@@ -288,9 +199,9 @@ void lease_agree(struct lease *l, uint32_t from, struct mb_bytes request,
         refuse(reply, "onion.member", "only the leader proposes a key");
     } else if (!l->rotation_due) {
         refuse(reply, "onion.due", "no replica was removed");
-    } else if (request.len != KEY_LEN || set_key(&key, request.data) != 0) {
+    } else if (request.len != ONION_KEY_LEN || onion_key_set(&key, request.data) != 0) {
         refuse(reply, "onion.key", "this is no key");
-    } else if (add_next(l, &key, &error) != 0) {
+    } else if (onion_keys_add_next(&l->keys, &key, &error) != 0) {
         mb_peer_reply_refuse(reply, MB_EIO, &error);
     } else {
         sign(l, key.onion, &signature);
@@ -376,25 +287,22 @@ static void ask_for_vote(struct lease *l, size_t index, uint32_t number,
 {
     struct vote *v = mb_calloc(1, sizeof *v);
     *v = (struct vote){.lease = l, .round = l->rotation.round, .index = index};
-    l->rotation.of[index].asked = links_ask(l->node->links, number, LINKS_ONION_AGREE,
-                                            mb_bytes(key->secret, KEY_LEN), ASK_MS, on_vote, v);
+    l->rotation.of[index].asked =
+        links_ask(l->node->links, number, LINKS_ONION_AGREE, mb_bytes(key->secret, ONION_KEY_LEN),
+                  ASK_MS, on_vote, v);
     if (!l->rotation.of[index].asked)
         free(v);
 }
 
 static int make_key(struct lease *l)
 {
-    uint8_t seed[32];
     struct onion_key key;
     struct mb_error error = {0};
-    mb_random(seed, sizeof seed);
-    mb_onion_key_from_seed(key.secret, seed);
-    int rc = mb_onion_address(key.onion, key.secret);
+    int rc = onion_key_make(&key);
     if (rc == 0)
-        rc = add_next(l, &key, &error);
+        rc = onion_keys_add_next(&l->keys, &key, &error);
     if (rc != 0)
         warn("not_saved", &error);
-    sodium_memzero(seed, sizeof seed);
     sodium_memzero(&key, sizeof key);
     return rc;
 }
@@ -404,9 +312,9 @@ static void rotate(struct lease *l)
     struct rotation *r = &l->rotation;
     struct mb_membership m;
     if (r->submitted || mb_now_ms() < l->rotate_at_ms || !members_in_force(l, &m) ||
-        (l->next_count == 0 && make_key(l) != 0))
+        (l->keys.next_count == 0 && make_key(l) != 0))
         return;
-    const struct onion_key *key = &l->next[l->next_count - 1];
+    const struct onion_key *key = &l->keys.next[l->keys.next_count - 1];
     if (strcmp(r->onion, key->onion) != 0 || r->version != m.version) {
         rotation_end(l);
         r->version = m.version;
@@ -443,7 +351,7 @@ static void publish(struct lease *l, bool wanted)
     }
     if (!wanted || strcmp(l->published, l->current) == 0)
         return;
-    if (onions_publish(l->node, "organisation", l->own.secret, &error) != 0) {
+    if (onions_publish(l->node, "organisation", l->keys.own.secret, &error) != 0) {
         warn("not_published", &error);
         return;
     }
@@ -463,7 +371,7 @@ static void on_timer(void *arg)
     int64_t left = lease_left(l);
     read_state(l);
     look_for_key(l);
-    publish(l, left > 0 && strcmp(l->own.onion, l->current) == 0);
+    publish(l, left > 0 && strcmp(l->keys.own.onion, l->current) == 0);
     if (left > 0 && l->rotation_due && !l->node->stopping)
         rotate(l);
     else
@@ -474,12 +382,9 @@ static void on_timer(void *arg)
 int lease_start(struct node *n, struct mb_error *error)
 {
     struct lease *l = n->lease = mb_calloc(1, sizeof *l);
-    size_t count;
     l->node = n;
     l->timer = mb_timer_new(n->loop, on_timer, l);
-    int rc = load(l, OWN_FILE, &l->own, 1, &count, error);
-    if (rc == 0)
-        rc = load(l, NEXT_FILE, l->next, NEXT_MAX, &l->next_count, error);
+    int rc = onion_keys_load(&l->keys, n->data, error);
     if (rc == 0)
         on_timer(l);
     return rc;
@@ -506,10 +411,10 @@ void lease_report(const struct lease *l, struct mb_report *r)
                     l->published[0] != 0);
     if (!members_in_force(l, &m) || !in_force(&m, l->node->number))
         return;
-    if (strcmp(l->own.onion, l->current) != 0)
+    if (strcmp(l->keys.own.onion, l->current) != 0)
         mb_report_alarm(r, "onion.key",
                         "the key of the organisation's onion is missing: the other replicas are "
-                        "asked for it; if there are none, put keys/" OWN_FILE " back");
+                        "asked for it; if there are none, put keys/" ONION_OWN_FILE " back");
     if (l->rotation_due)
         mb_report_alarm(r, "onion.rotation",
                         "a replica was removed that knows the key of the organisation's onion: a "

@@ -18,6 +18,7 @@ magicbizd_SOURCES = \
 	src/daemon/links.c \
 	src/daemon/main.c \
 	src/daemon/node.h \
+	src/daemon/onion_keys.c src/daemon/onion_keys.h \
 	src/daemon/onions.c \
 	src/daemon/options.c \
 	src/daemon/plan.c src/daemon/plan.h \

@@ -87,7 +87,7 @@ int node_read_config(const char *file, struct mb_config **out, struct mb_modules
 
 /* init.c: magicbizd init */
 int init_main(int argc, char **argv);
-/* found.c: the keys folder's onion keys, 64 bytes each. */
+/* onion_keys.c: the keys folder's onion keys, 64 bytes each. */
 int node_onion_key(const char *data, const char *name, uint8_t key[64], struct mb_error *error);
 
 /* recover.c: archive, log and store agree, and the ledger stands at the newest chosen slot. */
