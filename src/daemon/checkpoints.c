@@ -58,10 +58,12 @@ void checkpoints_free(struct checkpoints *c)
 
 static bool has_majority(struct node *n, uint64_t slot)
 {
-    uint64_t newest = 0;
+    struct mb_buf record = {0};
     if (slot > 0 && slot < n->base.slot)
         return true; /* or the snapshot that the archive began with would not have been believed */
-    return mb_archive_checkpoint_before(n->archive, slot, &newest) == 1 && newest == slot;
+    bool has = mb_archive_read(n->archive, MB_ARCHIVE_CHECKPOINT, slot, &record, NULL) == 1;
+    mb_buf_clear(&record);
+    return has;
 }
 
 static void tell(struct checkpoints *c, uint32_t to, struct mb_bytes header,
