@@ -3,13 +3,16 @@
  * Catching up by blocks, and what making a snapshot costs those who write: bench_catchup [FOLDER
  * [BLOCKS [KEYS [OUTSTANDING]]]]. A real magicbizd in FOLDER (.) gets commands, OUTSTANDING (16) at
  * once, until it has BLOCKS (100,000); then another joins and follows it, on the same machine, so
- * that both share its processors. Beside its rate stand the limits: what the machine verifies
- * (each command's signature, and each block's), and its disk for the archive's bytes. Then the
+ * that both share its processors. Beside its rate stand the limits, in commands a second: what all
+ * processors together would verify if they did nothing else (each command's signature, and each
+ * block's: a follower takes nobody's word for them), measured just before and just after, and what
+ * the disk would take of the archive's bytes. The rate counts from the daemon's start. Then the
  * state is filled to KEYS (300,000), and commands one after another are measured while snapshots
  * of it are made and while none is.
  */
 #include "config.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -23,8 +26,9 @@
 #include "ledger/block.h"
 #include "load.h"
 
-#define LOT   10000 /* commands signed and sent together */
-#define WRITE (1u << 20)
+#define LOT     10000 /* commands signed and sent together */
+#define WRITE   (1u << 20)
+#define POLL_US 200000 /* a follower looks for its newest checkpoint when it is asked */
 
 static int connect_to(const void *arg)
 {
@@ -97,13 +101,20 @@ static double disk_rate(const char *folder)
     return rate;
 }
 
+/* All its files. */
 static double archive_bytes(const char *folder)
 {
-    char *path = path_in(folder, "data/archive/archive-00000000000000000000");
+    char *path = path_in(folder, "data/archive");
+    DIR *dir = opendir(path);
+    double bytes = 0;
     struct stat st;
-    must(stat(path, &st) == 0, path);
+    must(dir != NULL, path);
+    for (struct dirent *e; (e = readdir(dir)) != NULL;)
+        if (e->d_name[0] != '.' && fstatat(dirfd(dir), e->d_name, &st, 0) == 0)
+            bytes += (double)st.st_size;
+    closedir(dir);
     free(path);
-    return (double)st.st_size; /* of its first file */
+    return bytes;
 }
 
 static void add_config(const struct daemon *d, const char *section, const char *line)
@@ -158,28 +169,26 @@ static void measure_catchup(struct daemon *d, uint64_t commands)
     int64_t to = slot_of(d), at = 0;
     double all = verifications(processors()), disk = disk_rate(d->folder);
     join(&follower, d);
-    double start = seconds(), took = 0, served = daemon_processor_s(d);
+    double start = seconds(), took = 0, served = daemon_processor_s(d), n = (double)commands;
     daemon_start(&follower);
-    while (at < to && took < 600) {
-        usleep(50000);
+    while (at < to && took < 1200) {
+        usleep(POLL_US);
         at = slot_of(&follower);
         took = seconds() - start;
     }
     must(at >= to, "the follower catches up");
-    double per_slot = archive_bytes(follower.folder);
+    double processor = daemon_processor_s(&follower), serving = daemon_processor_s(d) - served;
+    all = (all + verifications(processors())) / 2;
     figure("blocks", (double)to, "catchup_blocks");
-    figure("commands", (double)commands, "catchup_commands");
+    figure("commands", n, "catchup_commands");
     figure("s", took, "catchup_took");
     figure("blocks/s", (double)to / took, "catchup_rate_blocks");
-    figure("commands/s", (double)commands / took, "catchup_rate");
-    figure("us of processor/command", daemon_processor_s(&follower) / (double)commands * 1e6,
-           "catchup_follower");
-    figure("us of processor/command", (daemon_processor_s(d) - served) / (double)commands * 1e6,
-           "catchup_source");
-    figure("commands/s", all * (double)commands / (double)(commands + (uint64_t)to),
-           "catchup_limit_verifications");
-    figure("MB/s", disk / 1e6, "catchup_disk");
-    figure("MB", per_slot / 1e6, "catchup_archive_first_file");
+    figure("commands/s", n / took, "catchup_rate");
+    figure("us of processor/command", processor / n * 1e6, "catchup_follower");
+    figure("us of processor/command", serving / n * 1e6, "catchup_source");
+    figure("of the processors", (processor + serving) / took / processors(), "catchup_used");
+    figure("commands/s", all * n / (n + (double)to), "catchup_limit_verifications");
+    figure("commands/s", disk * n / archive_bytes(follower.folder), "catchup_limit_disk");
     figure("processes", load_average(), "catchup_load");
     daemon_stop(&follower);
     free(follower.socket);
