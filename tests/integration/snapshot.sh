@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Catching up by a snapshot: a newcomer gets it over streams that are cut ten times and over its own
-# restart, refuses what is not so and says what, and serves what it has from then on.
+# restart, refuses what is not so and says what, and serves what it has from then on. And a replica
+# that was away until the others' blocks were gone gets one, and votes again.
 . "$(dirname "$0")/lib.sh"
 proxy=$build/tests/integration/chaos-proxy
 MAGICBIZ_MODULE_DIR=$build/tests/bench/.libs
@@ -125,4 +126,65 @@ t 'another state than the signed root is refused' wait_until 60 said c 'code=sna
 cp "$work/index" "$data/snapshot/index.json"
 t 'and the true one taken' wait_until 60 caught_up c
 is 'with the chunks that were good' "$(sed -n 's/.*fetched=\([0-9]*\).*/\1/p' "$work/c.err" | tail -n 1)" $((chunks + 1))
+stop c
+
+section 'a replica that was away until the blocks that it needs are gone'
+# Nothing but the snapshot leads on: the others have an archive that begins with it.
+mkdir -m 700 "$work/meet"
+meets() { # NAME: replicas find each other in that folder
+    printf '\n[consensus]\nfolder = %s\nelection_ms = 1500\nrebuild_ms = 0\nheartbeat_ms = 100\nround_trip_ms = 20\n' \
+        "$work/meet" >>"$work/$1/magicbiz.conf"
+    sed -i 's/^snapshot_behind = .*/snapshot_behind = 100000/' "$work/$1/magicbiz.conf"
+}
+at_three() { curl -s -m 20 --unix-socket "$work/three/run/public.sock" "http://x$1"; }
+operator() { curl -s -m 10 --unix-socket "$work/$1/run/operator.sock" "http://x/v1/$2"; }
+votes() { operator "$1" status | jq -e '.role == "replica" or .role == "leader"'; }
+in_force() { [ "$(get '/v1/state?key=core/config/next' | jq .value)" = null ]; }
+has_key() { [ "$(curl -s -m 5 --unix-socket "$work/$1/run/public.sock" "http://x/v1/state?key=org/params/$2" | jq .value)" = "$3" ]; }
+put() { mb send org.param.set - <<<"{\"name\":\"$1\",\"value\":$2}" >/dev/null; }
+stop node
+meets data
+t 'the first starts again' start_daemon node "$data"
+for i in two three; do
+    t "$i joins" joined $i
+    meets $i
+    sed -i 's/^snapshot_behind = .*/snapshot_behind = 10/' "$work/$i/magicbiz.conf"
+    start_daemon $i "$work/$i"
+    t 'and follows' wait_until 60 caught_up $i
+    t 'it asks to become a replica' mb replica request --socket "$work/$i/run/operator.sock"
+    t 'and is added' mb replica add "$(tail -n 1 "$work/t.out")"
+    t 'it votes' wait_until 60 votes $i
+    t 'the change is in force' wait_until 60 in_force
+done
+away=$(at_three /v1/org | jq .slot)
+stop three
+written=0
+for ((i = 0; i < 70; i++)); do put away "$i" && written=$((written + 1)); done
+is 'the others go on without it' $written 70
+t 'settled' wait_until 30 settled
+newer() { [ "$(get /v1/snapshot | jq .slot)" -gt "$away" ]; }
+t 'a snapshot was made meanwhile' wait_until 60 newer
+t 'a newcomer joins' joined four
+start_daemon four "$work/four"
+t 'and has it' wait_until 60 caught_up four
+wait_until 60 caught_up two
+stop four
+stop node
+stop two
+for i in data two; do
+    rm -r "$work/$i"/{archive,snapshot} "$work/$i"/store.db*
+    cp -a "$work/four"/{archive,snapshot,store.db} "$work/$i"
+done
+start_daemon node "$data"
+start_daemon two "$work/two"
+t 'the others go on with what is left' put left 1
+is 'its blocks are gone' "$(get "/v1/blocks?from=$((away + 1))&limit=1" | jq -r .error.code)" blocks.since
+sed -i 's/^snapshot_behind = .*/snapshot_behind = 100000/' "$work/three/magicbiz.conf"
+t 'it starts again' start_daemon three "$work/three"
+t 'and gets the snapshot once it has learned nothing for a minute' wait_until 150 has_key three left 1
+is 'and no other way' "$(grep -c 'fetch installed' "$work/three.err")" 1
+t 'it votes' wait_until 30 votes three
+stop two
+t 'with one other only, it is the majority' wait_until 60 put majority 1
+t 'and it has that' wait_until 20 has_key three majority 1
 finish
