@@ -65,18 +65,6 @@ static int index_commands(struct node *n, const struct mb_outcome *o)
     return 0;
 }
 
-struct mb_checked **node_check_all(const struct mb_value *value)
-{
-    struct mb_checked **all = mb_calloc(value->count + 1, sizeof *all);
-    for (size_t i = 0; i < value->count; i++) {
-        struct mb_envelope e = {0};
-        mb_buf_add_bytes(&e.text, value->texts[i]);
-        mb_buf_add_bytes(&e.signature, value->signatures[i]);
-        all[i] = mb_checked_new(&e);
-    }
-    return all;
-}
-
 int node_commit(struct node *n, struct mb_error *error)
 {
     if (n->uncommitted == 0)
@@ -157,7 +145,7 @@ int node_apply(struct node *n, struct mb_bytes bytes, struct mb_checked *const *
         rc = mb_value_verify(&value, &mb_ledger_genesis(n->ledger)->org,
                              mb_ledger_tip(n->ledger)->header.slot + 1, keys, replica_count, error);
         count = value.count;
-        checked = own = node_check_all(&value);
+        checked = own = mb_value_check(&value);
         mb_value_clear(&value);
     }
     if (rc == 0)

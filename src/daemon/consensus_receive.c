@@ -70,7 +70,7 @@ static void check_work(void *arg)
             struct batch *b = mb_calloc(1, sizeof *b);
             *b = (struct batch){.slot = item->slot,
                                 .hash = mb_sha256(item->value.data, item->value.len),
-                                .checked = node_check_all(&v),
+                                .checked = mb_value_check(&v),
                                 .count = v.count};
             k->batches[i] = b;
             if (item->ballot.round != 0 && v.time > k->newest)

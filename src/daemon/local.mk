@@ -30,5 +30,6 @@ magicbizd_SOURCES = \
 	src/daemon/settle.c \
 	src/daemon/snapshots.c
 magicbizd_LDADD = libmagicbiz.la $(JANSSON_LIBS) $(SODIUM_LIBS) $(SYSTEMD_LIBS)
-unit_tests += tests/unit/test_plan
+unit_tests += tests/unit/test_plan tests/unit/test_pull
 tests_unit_test_plan_SOURCES = tests/unit/test_plan.c src/daemon/plan.c src/daemon/plan.h
+tests_unit_test_pull_SOURCES = tests/unit/test_pull.c src/daemon/pull_check.c src/daemon/pull.h

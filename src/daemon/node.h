@@ -124,8 +124,6 @@ int node_read_block(struct node *n, uint64_t slot, struct mb_block *block, struc
 /* Put the commands of a block into the store's index. */
 int node_index_block(struct mb_store *store, uint64_t slot, const struct mb_block *block,
                      struct mb_error *error);
-/* Check every command of a value; count entries, owned. */
-struct mb_checked **node_check_all(const struct mb_value *value);
 /* The configuration in force for the next slot, and the one that waits if any: how many. configs
  * may be NULL. */
 size_t node_configs(struct node *n, struct mb_membership members[2],

@@ -10,20 +10,6 @@
 #define BATCH_BYTES (64u << 20)
 #define LINE_MAX    (8u << 20)
 
-const struct mb_membership *pull_config(const struct pull *p, uint64_t slot)
-{
-    size_t i = p->config_count - 1;
-    while (i > 0 && p->configs[i].from > slot)
-        i--;
-    return &p->configs[i];
-}
-
-void pull_add_config(struct pull *p, const struct mb_membership *config)
-{
-    p->configs = mb_realloc(p->configs, (p->config_count + 1) * sizeof *p->configs);
-    p->configs[p->config_count++] = *config;
-}
-
 static void add_signed(struct pull *p, const struct mb_checkpoint *c_take)
 {
     p->signed_ = mb_realloc(p->signed_, (p->signed_count + 1) * sizeof *p->signed_);

@@ -23,6 +23,20 @@ struct checkers {
     struct mb_error error;
 };
 
+const struct mb_membership *pull_config(const struct pull *p, uint64_t slot)
+{
+    size_t i = p->config_count - 1;
+    while (i > 0 && p->configs[i].from > slot)
+        i--;
+    return &p->configs[i];
+}
+
+void pull_add_config(struct pull *p, const struct mb_membership *config)
+{
+    p->configs = mb_realloc(p->configs, (p->config_count + 1) * sizeof *p->configs);
+    p->configs[p->config_count++] = *config;
+}
+
 /* The value is the one of its header, whole. */
 static int check_value(const struct pull *p, struct pulled *b, uint64_t slot,
                        struct mb_error *error)
@@ -44,7 +58,7 @@ static int check_value(const struct pull *p, struct pulled *b, uint64_t slot,
     if (rc == 0) {
         b->time = v.time;
         b->header_time = h.time;
-        b->checked = node_check_all(&v);
+        b->checked = mb_value_check(&v);
         b->count = v.count;
     }
     mb_value_clear(&v);

@@ -184,14 +184,8 @@ static int replay(struct mb_audit *a, const struct mb_block *b, const struct mb_
                   struct mb_error *error)
 {
     struct mb_hash config_before = mb_ledger_tip(a->ledger)->header.config_hash;
-    struct mb_checked **checked = mb_calloc(v->count + 1, sizeof *checked);
+    struct mb_checked **checked = mb_value_check(v);
     struct mb_outcome *outcome = NULL;
-    for (size_t i = 0; i < v->count; i++) {
-        struct mb_envelope e = {0};
-        mb_buf_add_bytes(&e.text, v->texts[i]);
-        mb_buf_add_bytes(&e.signature, v->signatures[i]);
-        checked[i] = mb_checked_new(&e);
-    }
     int rc = mb_ledger_apply(a->ledger, mb_buf_bytes(&b->value), v, checked, &outcome, error);
     if (rc == 0 && (rc = compare_results(b, &outcome->block, v->slot, error)) == 0)
         rc = compare_headers(&b->header, &mb_ledger_tip(a->ledger)->header, error);

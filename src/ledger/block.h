@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* Values, headers, blocks and checkpoints (magicbiz-protocol(7), "Value and block", "Checkpoint"). */
+/* Values, headers, blocks and checkpoints (magicbiz-protocol(7), "Value and block", "Checkpoint").
+ */
 #ifndef MB_LEDGER_BLOCK_H
 #define MB_LEDGER_BLOCK_H
 
 #include "ledger/command.h"
 #include "merkle/history.h"
 
-#define MB_VALUE_ENVELOPES_MAX 1024
-#define MB_VALUE_BODIES_MAX    1048576 /* bytes; one larger command may stand alone */
-#define MB_HEADER_LEN          244
-#define MB_HEADER0_LEN         100
-#define MB_HEADER_MAX          MB_HEADER_LEN
-#define MB_SLOT_MAX            INT64_MAX
-#define MB_TIME_MAX            INT64_C(253402300799) /* the end of the year 9999 */
+#define MB_VALUE_ENVELOPES_MAX  1024
+#define MB_VALUE_BODIES_MAX     1048576 /* bytes; one larger command may stand alone */
+#define MB_HEADER_LEN           244
+#define MB_HEADER0_LEN          100
+#define MB_HEADER_MAX           MB_HEADER_LEN
+#define MB_SLOT_MAX             INT64_MAX
+#define MB_TIME_MAX             INT64_C(253402300799) /* the end of the year 9999 */
 #define MB_NAMESPACE_BLOCK      "magicbiz-block"
 #define MB_NAMESPACE_CHECKPOINT "magicbiz-checkpoint"
 
@@ -33,6 +34,8 @@ void mb_value_clear(struct mb_value *v);
 /* org and slot as expected, signed by proposer (found by its hash among keys). value.invalid. */
 int mb_value_verify(const struct mb_value *v, const struct mb_hash *org, uint64_t slot,
                     const struct mb_public_key *keys, size_t key_count, struct mb_error *error);
+/* Check every command of it: count entries, owned, each with its verdict. */
+struct mb_checked **mb_value_check(const struct mb_value *v);
 /* Append the value of these envelopes, signed by the proposer. */
 void mb_value_encode(struct mb_buf *out, const struct mb_secret_key *proposer,
                      const struct mb_hash *org, uint64_t slot, int64_t time,
@@ -49,7 +52,8 @@ size_t mb_header_encode(const struct mb_header *h, uint8_t out[MB_HEADER_MAX]);
 int mb_header_decode(struct mb_header *h, struct mb_bytes bytes, struct mb_error *error);
 struct mb_hash mb_header_hash(const struct mb_header *h); /* H(header bytes) */
 
-/* A block as the archive keeps it and the API shows it: value, header, results. Slot 0: header only. */
+/* A block as the archive keeps it and the API shows it: value, header, results. Slot 0: header
+ * only. */
 struct mb_block {
     struct mb_buf value; /* empty for slot 0 */
     struct mb_buf header;
@@ -89,7 +93,8 @@ bool mb_checkpoint_signed_by(const struct mb_checkpoint *c, const struct mb_publ
 int mb_checkpoint_verify(const struct mb_checkpoint *c, const struct mb_public_key *keys,
                          size_t key_count, struct mb_error *error);
 
-/* Whether a slot is a checkpoint slot (with Clarification 5). last is the checkpoint slot before it. */
+/* Whether a slot is a checkpoint slot (with Clarification 5). last is the checkpoint slot before
+ * it. */
 bool mb_is_checkpoint_slot(const struct mb_header *h, size_t envelopes,
                            const struct mb_hash *config_hash_before, int64_t last_time);
 

@@ -128,6 +128,18 @@ int mb_value_verify(const struct mb_value *v, const struct mb_hash *org, uint64_
     return invalid(error, "its proposer is no replica of the configuration");
 }
 
+struct mb_checked **mb_value_check(const struct mb_value *v)
+{
+    struct mb_checked **all = mb_calloc(v->count + 1, sizeof *all);
+    for (size_t i = 0; i < v->count; i++) {
+        struct mb_envelope e = {0};
+        mb_buf_add_bytes(&e.text, v->texts[i]);
+        mb_buf_add_bytes(&e.signature, v->signatures[i]);
+        all[i] = mb_checked_new(&e);
+    }
+    return all;
+}
+
 void mb_value_encode(struct mb_buf *out, const struct mb_secret_key *proposer,
                      const struct mb_hash *org, uint64_t slot, int64_t time,
                      struct mb_checked *const *envelopes, size_t count)
