@@ -57,7 +57,7 @@ echo solo >"$work/default/solo"
 g default 1 -C "$work/default" add .
 g default 1 -C "$work/default" commit -qm solo
 exits 'her solo is not hers to add' 1 'rules\.denied' g default 1 -C "$work/default" push --signed "$url" main
-exits 'nor to have another branch shown' 1 'rules\.denied' mb send vcs.repo.set - <<<'{"name":"song","default_branch":"mine"}'
+exits 'nor to have another branch shown' 1 'rules\.denied' mb send vcs.repo.set <(echo '{"name":"song","default_branch":"mine"}')
 for i in 1 2 3; do is "replica $i has main where it was" "$(main_at $i)" "$base"; done
 
 section 'features'
