@@ -108,8 +108,9 @@ EXTRA_DIST += tests/bench/clone-tor.sh
 CLEANFILES += $(bench_programs) $(bench_helpers)
 
 # The simulator of consensus, on the daemon's own objects; and on cores that are broken on purpose.
-sim_sources = tests/sim/host.c tests/sim/main.c tests/sim/sim.h tests/sim/state.c tests/sim/world.c
-sim_libs = modules/vcs/libvcs.la $(LDADD)
+sim_sources = tests/sim/commands.c tests/sim/host.c tests/sim/main.c tests/sim/sim.h tests/sim/state.c tests/sim/world.c
+sim_libs = modules/books/libbooks.la modules/gov/libgov.la modules/rules/librules.la modules/vcs/libvcs.la \
+	$(LDADD)
 paxos_sources = src/paxos/acceptor.c src/paxos/election.c src/paxos/leader.c src/paxos/learner.c \
 	src/paxos/message.c src/paxos/paxos.c src/paxos/reads.c
 check_LTLIBRARIES += tests/libsim.la

@@ -227,9 +227,10 @@ int main(int argc, char **argv)
     printf("%" PRIu64 " seeds, %" PRIu64 " events: %" PRIu64 " slots chosen, %" PRIu64
            " commands acknowledged, %" PRIu64 " elections, %" PRIu64 " crashes, %" PRIu64
            " records lost, %" PRIu64 " snapshots, %" PRIu64 " changes of members, %" PRIu64
-           " reads\n",
+           " reads; of the modules %" PRIu64 " commands did well, %" PRIu64
+           " were refused, %" PRIu64 " ran as the organisation\n",
            n.seeds, n.events, n.slots, n.acked, n.elections, n.crashes, n.faulty, n.snapshots,
-           n.changes, n.reads);
+           n.changes, n.reads, n.done, n.refused, n.internal);
     if (o.expect != NULL)
         return failed == 0;
     return failed != 0;

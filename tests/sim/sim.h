@@ -6,6 +6,7 @@
 #ifndef TESTS_SIM_SIM_H
 #define TESTS_SIM_SIM_H
 
+#include "base/json.h"
 #include "paxos/paxos.h"
 
 #define REPLICAS 8    /* numbers 1 … REPLICAS */
@@ -41,6 +42,7 @@ struct command {
     uint64_t slot;               /* in which it took effect; 0: not yet */
     uint64_t acked;              /* the slot at which a client was told; 0: not yet */
     struct mb_checked *envelope; /* of the real ledger */
+    char *key; /* there, it does well, and makes this key of the state; NULL: it may be refused */
 };
 
 /* --- State machines (state.c). --- */
@@ -62,9 +64,13 @@ const struct mb_paxos_config *state_apply(struct world *w, struct state *s, stru
 /* A value with these commands; replica proposes it. */
 void value_make(struct world *w, struct mb_buf *out, uint32_t replica, uint64_t slot,
                 const uint32_t *commands, size_t count);
-void command_make(struct world *w, uint32_t id);
 /* Whether a command that was acknowledged is there. */
 bool state_has(struct world *w, struct state *s, uint32_t id);
+
+/* --- Commands to the real ledger (commands.c). --- */
+
+void commands_genesis(json_t *genesis); /* what they need of it */
+void command_make(struct world *w, uint32_t id);
 
 /* --- Replicas (host.c). --- */
 
@@ -166,6 +172,7 @@ struct proposal {
 };
 struct counts {
     uint64_t seeds, events, slots, acked, elections, crashes, snapshots, changes, reads, faulty;
+    uint64_t done, refused, internal; /* results of the real ledger */
 };
 struct world {
     uint64_t seed, random;

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
  * What is replicated: in most seeds a small state machine that keeps a digest of all it has
- * applied, in some the real ledger with the vcs module over the memory backend.
+ * applied, in some the real ledger with its modules over the memory backend.
  */
 #include "config.h"
 
 #include <stdlib.h>
 #include <string.h>
 
+#include "../../modules/books/books.h"
+#include "../../modules/gov/gov.h"
+#include "../../modules/rules/rules.h"
 #include "../../modules/vcs/vcs.h"
 #include "../support/org.h"
 #include "base/encode.h"
@@ -18,7 +21,8 @@ struct ledger {
     struct mb_memory *memory;
 };
 
-static const struct mb_logic *const modules[] = {&vcs_logic};
+static const struct mb_logic *const modules[] = {&books_logic, &gov_logic, &rules_logic,
+                                                 &vcs_logic};
 
 /* --- The real ledger. --- */
 
@@ -38,10 +42,9 @@ static void set_onion(json_t *json, const char *name, uint8_t seed)
 static void genesis_make(struct world *w, struct mb_buf *out)
 {
     struct org o = {0};
-    json_t *json = org_genesis_json(&o, 1, 1), *replicas = json_object_get(json, "replicas");
-    json_t *versions = json_object_get(json, "versions");
-    json_object_del(versions, "toy");
-    json_object_set_new(versions, "vcs", json_integer(1));
+    json_t *json = org_genesis_json(&o, ORG_FOUNDERS, 1);
+    json_t *replicas = json_object_get(json, "replicas");
+    commands_genesis(json);
     for (uint32_t n = 2; n <= w->founders; n++) {
         char text[MB_PUBLIC_TEXT_SIZE];
         struct mb_secret_key key = replica_key(n);
@@ -74,8 +77,9 @@ static struct ledger *ledger_open(struct world *w)
     for (uint8_t i = 0; i < ORG_FOUNDERS; i++)
         o->founders[i] = org_key(i + 1);
     mb_buf_add_bytes(&o->genesis, mb_buf_bytes(w->genesis));
-    if (mb_ledger_found(&o->ledger, mb_memory_backend(l->memory), modules, 1,
-                        mb_buf_bytes(&o->genesis), &o->error) != 0)
+    if (mb_ledger_found(&o->ledger, mb_memory_backend(l->memory), modules,
+                        sizeof modules / sizeof *modules, mb_buf_bytes(&o->genesis),
+                        &o->error) != 0)
         fail(w, "founding: %s", o->error.text);
     return l;
 }
@@ -110,6 +114,19 @@ static void took_effect(struct world *w, struct state *s, uint32_t id)
     c->slot = s->applied;
 }
 
+/* Modules may refuse it, unless it does well wherever it comes; it is taken in all the same. */
+static void note_result(struct world *w, struct state *s, struct command *c, const char *result)
+{
+    bool refused = strstr(result, "\"error\"") != NULL;
+    if (strstr(result, "command.repeated") != NULL)
+        return;
+    if (refused && (c->key != NULL || strstr(result, "\"code\":\"command.") != NULL))
+        fail(w, "a command was refused: %s", result);
+    if (c->slot == 0)
+        *(refused ? &w->counts.refused : &w->counts.done) += 1;
+    took_effect(w, s, (uint32_t)(c - w->commands));
+}
+
 static void ledger_apply(struct world *w, struct state *s, struct mb_bytes value)
 {
     struct org *o = &s->ledger->org;
@@ -124,7 +141,8 @@ static void ledger_apply(struct world *w, struct state *s, struct mb_bytes value
         fail(w, "a value: %s", o->error.text);
         return;
     }
-    if (mb_value_verify(&v, &tip->header.org, s->applied, keys, w->founders, &o->error) != 0)
+    if (!chosen_at(w, s->applied)->applied && /* else it was found good already */
+        mb_value_verify(&v, &tip->header.org, s->applied, keys, w->founders, &o->error) != 0)
         fail(w, "a value: %s", o->error.text);
     for (size_t i = 0; i < v.count; i++) {
         struct command *c = command_of(w, v.texts[i]);
@@ -135,13 +153,11 @@ static void ledger_apply(struct world *w, struct state *s, struct mb_bytes value
     if (w->failed == NULL &&
         mb_ledger_apply(o->ledger, value, &v, checked, &outcome, &o->error) != 0)
         fail(w, "apply: %s", o->error.text);
-    for (size_t i = 0; outcome != NULL && i < v.count; i++) {
-        const char *result = mb_buf_text(&outcome->block.results[mb_outcome_index(outcome, i)]);
-        if (strstr(result, "\"error\"") == NULL)
-            took_effect(w, s, (uint32_t)(command_of(w, v.texts[i]) - w->commands));
-        else if (strstr(result, "command.repeated") == NULL)
-            fail(w, "a command was refused: %s", result);
-    }
+    for (size_t i = 0; outcome != NULL && i < v.count; i++)
+        note_result(w, s, command_of(w, v.texts[i]),
+                    mb_buf_text(&outcome->block.results[mb_outcome_index(outcome, i)]));
+    if (outcome != NULL && !chosen_at(w, s->applied)->applied)
+        w->counts.internal += outcome->block.result_count - v.count;
     mb_outcome_free(outcome);
     mb_value_clear(&v);
     s->digest = mb_ledger_tip(o->ledger)->header_hash;
@@ -167,14 +183,12 @@ void state_clear(struct state *s)
 
 bool state_has(struct world *w, struct state *s, uint32_t id)
 {
-    if (s->ledger == NULL || !s->seen[id])
+    const char *key = w->commands[id].key;
+    if (s->ledger == NULL || !s->seen[id] || key == NULL)
         return s->seen[id];
-    char *key = mb_asprintf("vcs/repo/r%u", id);
     struct mb_buf text = {0};
     bool there = mb_ledger_get(s->ledger->org.ledger, key, &text) == 1;
     mb_buf_clear(&text);
-    free(key);
-    (void)w;
     return there;
 }
 
@@ -263,23 +277,4 @@ void value_make(struct world *w, struct mb_buf *out, uint32_t replica, uint64_t 
         mb_buf_add_u32(out, commands[i]);
     while (out->len < w->value_bytes)
         mb_buf_add_u8(out, 0);
-}
-
-void command_make(struct world *w, uint32_t id)
-{
-    struct mb_secret_key key = org_key(1);
-    char fingerprint[MB_FINGERPRINT_SIZE], org[MB_HASH_HEX_SIZE];
-    uint8_t nonce[16] = {(uint8_t)(id >> 8), (uint8_t)id};
-    struct mb_buf *genesis = w->genesis;
-    struct mb_hash hash = mb_sha256(genesis->data, genesis->len);
-    struct mb_envelope e;
-    mb_hash_hex(&hash, org);
-    mb_public_key_fingerprint(&key.public_key, fingerprint);
-    char *text = mb_asprintf("{\"name\":\"r%u\",\"maintainers\":[\"%s\"]}", id, fingerprint);
-    json_t *body = json_loads(text, 0, NULL);
-    mb_command_make(&e, &key, org, "vcs.repo.create", nonce,
-                    ORG_CREATED + 3600 * (w->now / 3600000 + 24), body, 0);
-    w->commands[id].envelope = mb_checked_new(&e);
-    json_decref(body);
-    free(text);
 }

@@ -545,8 +545,10 @@ static void world_clear(struct world *w)
     }
     for (size_t i = 0; i < w->queue_count; i++)
         mb_buf_clear(&w->queue[i].bytes);
-    for (uint32_t i = 0; i < w->command_count; i++)
+    for (uint32_t i = 0; i < w->command_count; i++) {
         mb_checked_free(w->commands[i].envelope);
+        free(w->commands[i].key);
+    }
     if (w->genesis != NULL)
         mb_buf_clear(w->genesis);
     free(w->genesis);
