@@ -3,7 +3,7 @@ libmagicbiz_la_SOURCES += \
 	src/base/encode.c src/base/encode.h \
 	src/base/error.c src/base/error.h \
 	src/base/hash.c src/base/hash.h \
-	src/base/json.c src/base/json.h \
+	src/base/json.c src/base/json_parse.c src/base/json.h \
 	src/base/map.c src/base/map.h \
 	$(empty)
 fuzz_targets += tests/fuzz/fuzz_json tests/fuzz/fuzz_encode

@@ -161,11 +161,10 @@ int mb_tx_text(struct mb_tx *tx, const char *key, struct mb_buf *text)
     return rc;
 }
 
-/* State texts are canonical, so this is no place for the strict parser: nothing here is foreign. */
 static json_t *parse(struct mb_tx *tx, const char *key, struct mb_bytes text)
 {
-    json_t *value = json_loadb((const char *)text.data, text.len, JSON_DECODE_ANY, NULL);
-    if (!value)
+    json_t *value;
+    if (mb_json_parse(&value, text.data, text.len, NULL) != 0)
         mb_tx_stop(tx, MB_ECORRUPT, key);
     return value;
 }
