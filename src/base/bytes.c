@@ -64,11 +64,15 @@ static void add_vf(struct mb_buf *b, const char *format, va_list ap)
 {
     va_list again;
     va_copy(again, ap);
-    int n = vsnprintf(NULL, 0, format, ap);
+    mb_buf_reserve(b, 0);
+    size_t room = b->cap - b->len;
+    int n = vsnprintf((char *)b->data + b->len, room, format, ap);
     if (n < 0)
         abort();
-    mb_buf_reserve(b, (size_t)n);
-    vsnprintf((char *)b->data + b->len, (size_t)n + 1, format, again);
+    if ((size_t)n >= room) {
+        mb_buf_reserve(b, (size_t)n);
+        vsnprintf((char *)b->data + b->len, (size_t)n + 1, format, again);
+    }
     va_end(again);
     b->len += (size_t)n;
 }
