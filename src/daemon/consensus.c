@@ -202,11 +202,6 @@ static void on_durable(void *arg)
     consensus_run(c);
 }
 
-static void do_nothing(void *arg)
-{
-    (void)arg;
-}
-
 /*
  * While the disk writes the value of a leader that has no others to ask, it is applied: it will be
  * chosen as soon as it is there, and until then this thread does nothing else, so that nobody is
@@ -245,7 +240,7 @@ static void do_persist(struct consensus *c, const struct mb_effect *e)
      * value of many commands there are others to check and to apply. */
     bool proposed = e->promised.replica == c->node->number && links_count(c->node->links) > 0;
     bool alone = !proposed && e->value.len <= ALONE_BYTES && sequence_alone(c->node->sequence);
-    void (*meanwhile)(void *arg) = may_be_early ? apply_early : do_nothing;
+    void (*meanwhile)(void *arg) = may_be_early ? apply_early : mb_wal_wait;
     mb_wal_append(c->node->wal, &stamp, &record, e->slot != 0, alone ? meanwhile : NULL, on_durable,
                   w);
     mb_buf_clear(&payload);

@@ -509,6 +509,11 @@ struct mb_wal_stamp mb_wal_newest_stamp(const struct mb_wal *w)
     return w->stamp; /* the loop's thread alone changes it */
 }
 
+void mb_wal_wait(void *arg)
+{
+    (void)arg;
+}
+
 void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
                    const struct mb_wal_record *records, size_t count, void (*meanwhile)(void *arg),
                    void (*durable)(void *arg), void *arg)
@@ -526,7 +531,7 @@ void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
         if (meanwhile != NULL && !w->in_callback && !w->writing && w->sync_us <= QUICK_US &&
             fits(w)) {
             wake = w->marked; /* it will be time for a mark */
-            w->meanwhile = meanwhile;
+            w->meanwhile = meanwhile == mb_wal_wait ? NULL : meanwhile;
             w->meanwhile_arg = arg;
             write_pending(w);
             w->meanwhile = NULL;

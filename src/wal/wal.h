@@ -85,10 +85,13 @@ struct mb_wal_stamp mb_wal_newest_stamp(const struct mb_wal *w);
  * within this call, and call durable, if the disk has been quick of late: sooner than if they were
  * handed over to the log's thread. In that case alone meanwhile(arg) is called once, before the
  * call returns and while the disk is at work: what it does must not be seen by anybody unless
- * durable is called before the return; if it is not, the log has failed. */
+ * durable is called before the return; if it is not, the log has failed. mb_wal_wait does nothing:
+ * then write and fdatasync will do, which wait for no thread of the kernel's, as a write that is
+ * waited for later does. */
 void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
                    const struct mb_wal_record *records, size_t count, void (*meanwhile)(void *arg),
                    void (*durable)(void *arg), void *arg);
+void mb_wal_wait(void *arg);
 /* Everything about slots <= slot is durable elsewhere: segments below may be used again; damage
  * that concerned no others is forgotten. */
 void mb_wal_release(struct mb_wal *w, uint64_t slot);

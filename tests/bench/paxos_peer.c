@@ -100,11 +100,6 @@ static void on_durable(void *arg)
     run();
 }
 
-static void do_nothing(void *arg)
-{
-    (void)arg;
-}
-
 static void do_persist(const struct mb_effect *e)
 {
     struct mb_wal_stamp stamp = {{0}};
@@ -119,7 +114,7 @@ static void do_persist(const struct mb_effect *e)
     mb_buf_add_bytes(&b, e->value);
     record.payload = mb_buf_bytes(&b);
     bool alone = load.under_way <= 1 && e->promised.replica != me.self;
-    mb_wal_append(me.wal, &stamp, &record, e->slot != 0, alone ? do_nothing : NULL, on_durable,
+    mb_wal_append(me.wal, &stamp, &record, e->slot != 0, alone ? mb_wal_wait : NULL, on_durable,
                   ticket);
     mb_buf_clear(&b);
 }
