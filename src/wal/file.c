@@ -20,6 +20,7 @@
 #define SPARE       "spare"
 #define TAIL        "tail"
 #define ZEROS_BYTES (1u << 20)
+#define AIO_FORGET  128 /* of what is known of it, each write forgets one part in so many */
 
 void wal_area_reserve(struct wal_area *a, size_t more)
 {
@@ -82,15 +83,15 @@ static uint64_t now_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-static void note_sync(struct mb_wal *w, uint64_t took, bool waited)
+static void note_sync(struct mb_wal *w, uint64_t took, uint64_t *of_late)
 {
     pthread_mutex_lock(&w->lock);
     w->stats.fsyncs++;
     w->stats.fsync_us_total += took;
     if (took > w->stats.fsync_us_max)
         w->stats.fsync_us_max = took;
-    if (waited)
-        w->sync_us = (7 * w->sync_us + took) / 8;
+    if (of_late != NULL)
+        *of_late = (7 * *of_late + took) / 8;
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -99,8 +100,16 @@ int wal_sync(struct mb_wal *w, int fd, struct mb_error *error)
     uint64_t start = now_us();
     if (fdatasync(fd) != 0)
         return fail(w, error, "synced");
-    note_sync(w, now_us() - start, true);
+    note_sync(w, now_us() - start, &w->sync_us);
     return 0;
+}
+
+/* An asynchronous write ends on a thread of the kernel's: where processors are busy it may take
+ * many times what write and fdatasync do. It is tried again when it has not been for long. */
+static bool aio_is_quick(struct mb_wal *w)
+{
+    w->aio_us -= w->aio_us / AIO_FORGET;
+    return w->aio_us <= WAL_QUICK_US;
 }
 
 /* glibc has no names for these; see io_submit(2) and pwritev2(2). Where the kernel or the file
@@ -140,14 +149,14 @@ int wal_write_durable(struct mb_wal *w, int fd, const uint8_t *data, size_t len,
 {
     uint64_t start = now_us();
     bool waited;
-    if (meanwhile != NULL && submit(w, fd, data, len, offset)) {
+    if (meanwhile != NULL && aio_is_quick(w) && submit(w, fd, data, len, offset)) {
         meanwhile(arg);
         MB_FAULT("wal.written");
         int64_t n = reap(w, &waited);
         if (n < 0)
             return fail(w, error, "written");
         if ((size_t)n == len) {
-            note_sync(w, now_us() - start, waited);
+            note_sync(w, now_us() - start, waited ? &w->aio_us : NULL);
             return 0;
         }
         data += n;

@@ -11,6 +11,8 @@
 
 #define WAL_SEGMENT_DEFAULT (16u << 20)
 #define WAL_NAME_SIZE       32
+/* Two thread switches cost 60 us and more: so long the loop may as well wait for the disk. */
+#define WAL_QUICK_US 250
 
 /* Memory aligned for O_DIRECT. */
 struct wal_area {
@@ -62,6 +64,7 @@ struct mb_wal {
     bool marked;                  /* the last batch was a mark: nothing hangs on it */
     aio_context_t aio;            /* 0: none yet */
     bool no_aio;                  /* tried, and it cannot be had */
+    uint64_t aio_us;              /* what a write with it took of late */
     void (*meanwhile)(void *arg); /* while the batch is on its way, from mb_wal_append; or NULL */
     void *meanwhile_arg;
     int tail_fd;

@@ -20,8 +20,6 @@
 
 #define IDLE_MARK_MS 100
 #define KEEP_BYTES   (1u << 20) /* of memory for a batch, between batches */
-/* Two thread switches cost 60 us and more: so long the loop may as well wait for the disk. */
-#define QUICK_US 250
 
 void wal_live_add(struct mb_wal *w, uint64_t sequence, uint64_t slot)
 {
@@ -528,7 +526,7 @@ void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
             w->stamp = *stamp;
         calls_add(&w->pending.calls, &call, 1);
         /* From within a callback they would nest without end. */
-        if (meanwhile != NULL && !w->in_callback && !w->writing && w->sync_us <= QUICK_US &&
+        if (meanwhile != NULL && !w->in_callback && !w->writing && w->sync_us <= WAL_QUICK_US &&
             fits(w)) {
             wake = w->marked; /* it will be time for a mark */
             w->meanwhile = meanwhile == mb_wal_wait ? NULL : meanwhile;
