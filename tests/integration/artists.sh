@@ -33,7 +33,7 @@ is 'Cy 15' "$(held vote "$cy")" 15
 
 section 'the song'
 relays
-url=http://$(get /v1/org | jq -r .onion.current)/song.git
+url=http://$onion/song.git
 t 'has a repository' mb repo create song
 work_on() { # ID FILE: add it, on what main is
     rm -rf "$work/$1"

@@ -5,10 +5,10 @@
 # have to agree, every acknowledged command has to stand where it was acknowledged, once, and in
 # the order of real time, and the whole ledger has to hold.
 # MB_CHAOS_SECONDS (60) of it, with MB_CHAOS_CLIENTS (4); MB_CHAOS_FAULTS names the faults.
-. "$(dirname "$0")/lib.sh"
+election_ms=500
+. "$(dirname "$0")/lib-replicas.sh"
 seconds=${MB_CHAOS_SECONDS:-60} clients=${MB_CHAOS_CLIENTS:-4}
 client=$build/tests/integration/chaos-client proxy=$build/tests/integration/chaos-proxy
-election_ms=500
 
 section 'the checker itself'
 # Two clients and four commands; then histories and ledgers that cannot be true of each other.
@@ -55,93 +55,57 @@ faketime=$(ls /usr/lib/*/faketime/libfaketimeMT.so.1 2>/dev/null | head -n 1)
 LD_PRELOAD=$faketime magicbizd --version >/dev/null 2>&1 || faketime=
 shared=() # libfaketime's, which processes that are killed leave behind
 trap 'clean_up; rm -f "${shared[@]}"' EXIT
-declare -A data=([1]=$work/d1 [2]=$work/d2 [3]=$work/d3)
-small=$work/small
-mkdir -p "$small" "$work/meet1" "$work/meet2" "$work/meet3"
-if mount -t tmpfs -o size=2g tmpfs "$small" 2>/dev/null; then
-    mounted=$small
-    data[3]=$small/data
-fi
-for i in 1 2 3; do
-    found "${data[$i]}"
-    mv "${data[$i]}.json" "$work/$i.json" 2>/dev/null
-    printf '[consensus]\nfolder = %s\nelection_ms = %d\nrebuild_ms = 100\nheartbeat_ms = 50\nround_trip_ms = 20\n' \
-        "$work/meet$i" $election_ms >>"${data[$i]}/magicbiz.conf"
-    echo +0 >"$work/clock$i"
-    peer[$i]=$(jq -r '.replicas[0].peer_onion' "${data[$i]}/genesis.json")
-    public[$i]=$(jq -r ".replicas[0].public_key" "${data[$i]}/genesis.json")
-done
-sockets=("${data[1]}/run/public.sock" "${data[2]}/run/public.sock" "${data[3]}/run/public.sock")
-org=$(sha256sum <"${data[1]}/genesis.json" | cut -c 1-64)
+mkdir "$work/d3" # with a disk of its own, that can be full
+if mount -t tmpfs -o size=2g,mode=700 tmpfs "$work/d3" 2>/dev/null; then mounted=$work/d3; fi
+for i in 1 2 3; do echo +0 >"$work/clock$i"; done
 
 # up N: it serves, with a clock of its own.
 up() {
-    local clock=()
+    local clock=() status
     [ -z "$faketime" ] || clock=(LD_PRELOAD="$faketime" FAKETIME_TIMESTAMP_FILE="$work/clock$1"
         FAKETIME_CACHE_DURATION=1 FAKETIME_DONT_FAKE_MONOTONIC=1)
     cat "$work/n$1.err" >>"$work/log$1" 2>/dev/null
-    start_daemon "n$1" "${data[$1]}" env "${clock[@]}"
-    ok $? "replica $1 starts" "$work/n$1.err"
+    start_daemon "n$1" "$work/d$1" env "${clock[@]}"
+    status=$?
     shared+=("/dev/shm/faketime_shm_${pids[n$1]}" "/dev/shm/sem.faketime_sem_${pids[n$1]}")
+    return $status
+}
+starts() {
+    up "$1"
+    ok $? "replica $1 starts" "$work/n$1.err"
 }
 kill_9() {
     stop "n$1" KILL 2>/dev/null
 }
-metric() { curl -s -m 2 --unix-socket "${data[$1]}/run/operator.sock" http://x/metrics | awk -v m="magicbiz_$2" '$1 == m { print $2 }'; }
-leader() {
-    local i
-    for i in 1 2 3; do
-        if [ "$(metric $i consensus_leader)" = $i ]; then
-            echo $i
-            return
-        fi
-    done
-    return 1
-}
-followed() { # all follow one leader
-    local l
-    l=$(leader) && [ "$(metric 1 consensus_leader).$(metric 2 consensus_leader).$(metric 3 consensus_leader)" = "$l.$l.$l" ]
-}
 # ready: all follow one leader, and a command gets through.
 ready() {
-    wait_until 20 followed && MAGICBIZ_SOCKET=${sockets[0]} MB_TIMEOUT=20 mb send org.param.set - <<<'{"name":"a","value":1}'
-}
-header() { get "/v1/blocks?from=$1&limit=1" | jq -r .header | perl -ne 'chomp; print pack "H*", $_' | sha256sum | cut -c 1-64; }
-add() { # N: a replica, from a copy of the first one's archive
-    local at ready d=${data[$1]}
-    mb send org.param.set - <<<'{"name":"a","value":1}' >/dev/null
-    at=$(slot)
-    ready=$(jq -cS --arg h "$(header "$at")" --arg o "$org" --argjson s "$at" \
-        '.replicas[0] | {header: $h, onion, org: $o, peer_onion, slot: $s, tor_auth}' "$d/genesis.json")
-    jq -c --argjson r "$ready" --arg sig "$(sign "$d/keys/replica" "$ready" magicbiz-replica)" \
-        '.replicas[0] | {public_key, onion, peer_onion, tor_auth,
-            ready: {header: $r.header, slot: $r.slot, signature: $sig}}' "$d/genesis.json" >"$work/body"
-    t "adds replica $1" mb send org.replica.add "$work/body"
-    rm -rf "$d/archive" "$d"/store.db*
-    cp -a "${data[1]}/archive" "$d/archive"
-    cp "${data[1]}/genesis.json" "$d/genesis.json"
-    up "$1"
+    wait_until 20 followed && MB_TIMEOUT=20 mb send org.param.set - <<<'{"name":"a","value":1}'
 }
 control() { printf '%s\n' "$@" >"$work/control"; }
 
+replicas
+for i in 1 2 3; do # from here on they meet through the proxy
+    peer[$i]=$(get /v1/org | jq -r ".config.replicas[$i - 1].peer_onion")
+    public[$i]=$(get /v1/org | jq -r ".config.replicas[$i - 1].public_key")
+    mkdir "$work/meet$i"
+done
+for i in 1 2 3; do
+    stop n$i
+    sed -i "s|^folder = .*|folder = $work/meet$i|" "$work/d$i/magicbiz.conf"
+done
 mkfifo "$work/control"
 start proxy "$proxy" "$work/control" \
     1 2 "$work/meet1/${peer[2]}" "$work/meet2/${peer[2]}" \
     1 3 "$work/meet1/${peer[3]}" "$work/meet3/${peer[3]}" \
     2 3 "$work/meet2/${peer[3]}" "$work/meet3/${peer[3]}"
-MAGICBIZ_SOCKET=${sockets[0]}
-export MAGICBIZ_SOCKET
-up 1
-t 'joins' mb org join acme "$(jq -r .join "$work/1.json")"
-add 2
-add 3
+for i in 1 2 3; do starts $i; done
+sockets=("$work/d1/run/public.sock" "$work/d2/run/public.sock" "$work/d3/run/public.sock")
 wait_until 20 followed
 ok $? 'all follow one leader'
 
 section "$clients clients and faults for $seconds s"
-start load "$client" load "$work/history" "$HOME/.config/magicbiz/ids/default" "$org" "$clients" "${sockets[@]}"
+start load "$client" load "$work/history" "$ids/default" "$org" "$clients" "${sockets[@]}"
 : >"$work/events"
-others() { case $1 in 1) echo 2 3 ;; 2) echo 1 3 ;; *) echo 1 2 ;; esac; }
 follower() { others "$1" | cut -d ' ' -f $((RANDOM % 2 + 1)); }
 # What each does to the leader $1, until it has healed it.
 others_follow() { # another leader than $1
@@ -158,14 +122,14 @@ kill_leader() { # and measure: three election timeouts, as its successors have m
     kill_9 "$1"
     wait_until 20 others_follow "$1"
     sleep 1
-    up "$1"
+    starts "$1"
 }
 kill_follower() {
     local f
     f=$(follower "$1")
     kill_9 "$f"
     sleep 1
-    up "$f"
+    starts "$f"
 }
 kill_two() {
     local f
@@ -173,18 +137,18 @@ kill_two() {
     kill_9 "$1"
     kill_9 "$f"
     sleep 1
-    up "$f"
-    up "$1"
+    starts "$f"
+    starts "$1"
 }
 kill_all() {
     local i
     for i in 1 2 3; do kill_9 $i; done
-    for i in 1 2 3; do up $i; done
+    for i in 1 2 3; do starts $i; done
 }
 restart_leader() {
     stop "n$1"
     is "replica $1 stops" $? 0
-    up "$1"
+    starts "$1"
 }
 stop_leader() {
     kill -STOP "${pids[n$1]}"
@@ -241,7 +205,7 @@ full_disk() {
     grep -qiE 'no space|full' "$work/n3.err"
     ok $? 'replica 3 stopped, and says that its disk is full' "$work/n3.err"
     kill_9 3
-    up 3
+    starts 3
 }
 jump() { # N SECONDS
     [ -n "$faketime" ] || return 0
@@ -269,7 +233,7 @@ while [ $SECONDS -lt $end ]; do
         [ $status = 0 ] || break 2
         $fault "$(leader)"
         for i in 1 2 3; do
-            running n$i || { ok 1 "replica $i runs on after $fault" "$work/n$i.err"; up $i; }
+            running n$i || { ok 1 "replica $i runs on after $fault" "$work/n$i.err"; starts $i; }
         done
     done
 done

@@ -41,7 +41,6 @@ fi
 
 section 'three replicas'
 replicas
-onion=$(get /v1/org | jq -r .onion.current)
 t 'a repository' mb repo create site
 relays
 commit first

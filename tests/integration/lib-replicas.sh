@@ -3,6 +3,7 @@
 # has its folder in $work/dN and is the process nN; they meet in $work/meet.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 election_ms=${election_ms-1000} patience=${patience-60} # seconds
+tor=(--tor none)
 
 up() { start_daemon "n$1" "$work/d$1"; } # a script may have another
 asked() { MAGICBIZ_SOCKET=$work/d$1/run/public.sock "${@:2}"; } # N COMMAND…
@@ -43,41 +44,44 @@ agree() {
     [ ${#header} = 488 ] && [ "$(printf %s "$headers" | sort -u | wc -l)" = 1 ]
 }
 
-settings() { # N: how it meets the others
+mkdir "$work/meet"
+settings() { # N: how it meets the others; a script may have another
     printf '\n[consensus]\nfolder = %s\nelection_ms = %d\nrebuild_ms = 100\nheartbeat_ms = 50\nround_trip_ms = 20\n' \
         "$work/meet" "$election_ms" >>"$work/d$1/magicbiz.conf"
 }
 votes() { on "$1" /v1/status | grep -qE '"role":"(replica|leader)"'; }
 in_force() { ! get '/v1/state?key=core/config/next' | grep -q replicas; }
-joins() { magicbizd join --invite "$2" --data "$work/d$1" --tor none --socket "$MAGICBIZ_SOCKET"; } # N INVITE
+joins() { magicbizd join --invite "$2" --data "$work/d$1" "${tor[@]}" --socket "$MAGICBIZ_SOCKET"; } # N INVITE
 made_a_replica() { # N, by its $request
     t 'asks to be a replica' mb replica request --socket "$work/d$1/run/operator.sock"
     request=$(tail -n 1 "$work/t.out")
     t 'is made one' mb replica add "$request"
     t 'votes' wait_until $patience votes "$1"
 }
-add() { # N INVITE
-    t "machine $1 joins" joins "$1" "$2"
+add() { # N
+    t "machine $1 joins" joins "$1" "$invite"
     settings "$1"
     t 'starts' up "$1"
     made_a_replica "$1"
     t 'and is in force' wait_until $patience in_force
     sed -i '/^sockets = /d' "$work/d$1/magicbiz.conf" # once it starts again, it learns from its peers alone
 }
-# replicas [OPTIONS of found…]: an organisation of three, asked at the first of them
-replicas() {
-    local invite
-    mkdir -p "$work/meet"
-    t 'found' found "$work/d1" "$@"
+# first [OPTIONS of found…]: an organisation of one replica, and an $invite for others
+first() {
+    t 'found' found "$work/d1" "${tor[@]}" "$@"
     settings 1
-    org=$(jq -r .org "$work/d1.json")
+    org=$(jq -r .org "$work/d1.json") onion=$(jq -r .onion "$work/d1.json")
     at 1
     t 'the first starts' up 1
     t 'join' mb org join acme "$(jq -r .join "$work/d1.json")"
     t 'an invite' mb replica invite
     invite=$(tail -n 1 "$work/t.out")
-    add 2 "$invite"
-    add 3 "$invite"
+}
+# replicas [OPTIONS of found…]: one of three, asked at the first of them
+replicas() {
+    first "$@"
+    add 2
+    add 3
     t 'all follow one leader' wait_until $patience followed
 }
 # lose N: killed. From here on one of the others is asked, once they have a leader and it has all that N had.

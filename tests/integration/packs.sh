@@ -6,7 +6,6 @@
 
 section 'three replicas'
 replicas
-onion=$(get /v1/org | jq -r .onion.current)
 t 'a repository' mb repo create site
 
 section 'a read that misses nothing'
