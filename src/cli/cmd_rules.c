@@ -64,6 +64,7 @@ struct checking {
     uint64_t from; /* the first slot that is looked at */
     int64_t epoch; /* before the block at hand */
     int64_t commands, allowed, granted;
+    int64_t dearest; /* instructions of a call */
     json_t *refused, *run, *failed, *paid;
 };
 
@@ -95,6 +96,8 @@ static json_t *call(struct checking *k, uint64_t slot, const char *function, jso
     struct mb_cage_view view = {tx, mb_ledger_tip(ledger)->time, (int64_t)slot, params};
     json_t *results = NULL;
     *rc = mb_cage_call(k->cage, &view, function, args_take, &results, &error);
+    int64_t took = mb_cage_cost(k->cage).instructions;
+    k->dearest = took > k->dearest ? took : k->dearest;
     if (*rc != 0 && *rc != MB_ENOENT)
         json_array_append_new(k->failed, json_pack("{s:I, s:s, s:s, s:s}", "slot", (json_int_t)slot,
                                                    "function", function, "code", error.code, "args",
@@ -309,11 +312,11 @@ static void print_check(struct cli *c, const struct checking *k, uint64_t to)
     const char *asset, *account;
     json_t *accounts, *amount;
     if (c->json) {
-        cli_print_json(json_pack("{s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:O, s:O}", "from",
-                                 (json_int_t)k->from, "to", (json_int_t)to, "commands",
-                                 (json_int_t)k->commands, "allowed", (json_int_t)k->allowed,
-                                 "granted", (json_int_t)k->granted, "refused", k->refused, "run",
-                                 k->run, "paid", k->paid, "failed", k->failed));
+        cli_print_json(json_pack(
+            "{s:I, s:I, s:I, s:I, s:I, s:I, s:O, s:O, s:O, s:O}", "from", (json_int_t)k->from, "to",
+            (json_int_t)to, "commands", (json_int_t)k->commands, "allowed", (json_int_t)k->allowed,
+            "granted", (json_int_t)k->granted, "dearest", (json_int_t)k->dearest, "refused",
+            k->refused, "run", k->run, "paid", k->paid, "failed", k->failed));
         return;
     }
     print_list("refused", k->refused);
@@ -323,9 +326,10 @@ static void print_check(struct cli *c, const struct checking *k, uint64_t to)
         printf("paid %" JSON_INTEGER_FORMAT " %s to %s\n", json_integer_value(amount), asset,
                account);
     printf("slots %" PRIu64 " to %" PRIu64 ": of %" PRId64 " commands %" PRId64 " allowed, %" PRId64
-           " granted, %zu refused; %zu run; %zu failures\n",
+           " granted, %zu refused; %zu run; %zu failures; at most %" PRId64
+           " instructions a call\n",
            k->from, to, k->commands, k->allowed, k->granted, json_array_size(k->refused),
-           json_array_size(k->run), json_array_size(k->failed));
+           json_array_size(k->run), json_array_size(k->failed), k->dearest);
 }
 
 static int check_online(struct cli *c, struct checking *k, int64_t last, struct mb_error *error)

@@ -53,6 +53,7 @@ wait_until 30 checked
 ok $? 'rules check sees the four commands' "$work/check.err"
 is 'what it would have refused' "$(jq -c '[.refused[] | [.type, .reason]]' "$work/check")" '[["org.param.set","not a"]]'
 is 'allowed, granted, run, failed' "$(jq -c '[.allowed, .granted, (.run | length), (.failed | length)]' "$work/check")" '[3,0,4,0]'
+is 'and what a call took at most' "$(jq '.dearest | . >= 0 and . <= 1000000' "$work/check")" true
 is 'and paid' "$(jq -c '[.paid.coin[]]' "$work/check")" '[12]'
 is 'the last block alone' "$(mb rules check "$work/second.lua" --last 1 --json | jq '.to - .from')" 0
 exits 'for people' 0 'refused .*not a' mb rules check "$work/second.lua"
