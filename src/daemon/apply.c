@@ -65,13 +65,19 @@ static int index_commands(struct node *n, const struct mb_outcome *o)
     return 0;
 }
 
-int node_commit(struct node *n, struct mb_error *error)
+int node_commit_later(struct node *n, struct mb_error *error)
 {
     if (n->uncommitted == 0)
         return 0;
     n->uncommitted = 0;
     MB_FAULT("store.commit");
-    return mb_store_commit(n->store, error);
+    return mb_store_commit_later(n->store, error);
+}
+
+int node_commit(struct node *n, struct mb_error *error)
+{
+    int rc = node_commit_later(n, error);
+    return rc == 0 && n->store != NULL ? mb_store_wait(n->store, error) : rc;
 }
 
 int node_apply_begin(struct node *n, struct mb_bytes bytes, struct mb_checked *const *checked,
@@ -105,8 +111,9 @@ int node_apply_end(struct node *n, struct mb_outcome **out, const struct mb_bloc
     MB_FAULT("archive.appended");
     if (rc == 0 && o->applied.checkpoint)
         rc = mb_store_mark_checkpoint(n->store, o->applied.slot, error);
-    if (rc == 0 && n->uncommitted == COMMIT_BLOCKS)
-        rc = node_commit(n, error);
+    bool full = mb_store_block_done(n->store);
+    if (rc == 0 && (full || o->applied.checkpoint || n->uncommitted == COMMIT_BLOCKS))
+        rc = node_commit_later(n, error);
     /* Now, for effects may be carried out when later blocks have been applied. */
     if (rc == 0 && o->applied.checkpoint && n->number != 0 && n->snapshots != NULL)
         snapshots_consider(n->snapshots);

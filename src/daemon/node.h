@@ -113,8 +113,8 @@ int node_apply_end(struct node *n, struct mb_outcome **out, const struct mb_bloc
 void node_apply_undo(struct node *n, struct mb_outcome **out);
 /* The store is committed every so many blocks, and soon after the last: a commit costs as much as
  * the rest of a small block, and whatever a killed daemon did not commit is applied again from log
- * and archive. Until then only the node's own connection sees the newest blocks: commit before
- * others look. */
+ * and archive. The store's own thread writes it; node_commit() waits until others see it too. */
+int node_commit_later(struct node *n, struct mb_error *error);
 int node_commit(struct node *n, struct mb_error *error);
 /* The newest checkpoint slot that has signatures of a majority: 1 or 0. */
 int node_checkpoint(struct node *n, uint64_t at_most, struct mb_checkpoint *out,

@@ -25,11 +25,11 @@ struct settle {
     uint64_t settled_slot;
 };
 
-/* What is committed now has a slot that others may count on; false if the node had to stop. */
+/* False if the node had to stop. */
 static bool commit(struct settle *s)
 {
     struct mb_error error = {0};
-    if (node_commit(s->node, &error) == 0)
+    if (node_commit_later(s->node, &error) == 0)
         return true;
     node_fail(s->node, &error);
     return false;
@@ -67,7 +67,7 @@ static void forget_changes(struct settle *s)
         return;
     int rc = mb_store_begin(n->store, &error);
     if (rc == 0 && (rc = mb_store_forget_deletions(n->store, slot, &error)) == 0)
-        rc = mb_store_commit(n->store, &error);
+        rc = mb_store_commit_later(n->store, &error);
     if (rc != 0)
         node_fail(n, &error);
 }
@@ -75,7 +75,9 @@ static void forget_changes(struct settle *s)
 static void settle_work(void *arg)
 {
     struct settling *w = arg;
-    w->rc = mb_archive_sync(w->settle->node->archive, &w->error);
+    w->rc = mb_store_wait(w->settle->node->store, &w->error);
+    if (w->rc == 0)
+        w->rc = mb_archive_sync(w->settle->node->archive, &w->error);
     if (w->rc == 0)
         w->rc = mb_store_settle(w->store_path, &w->error);
 }
@@ -110,8 +112,7 @@ static void on_settle(void *arg)
     if (!commit(s))
         return;
     struct settling *w = mb_calloc(1, sizeof *w);
-    *w = (struct settling){
-        .settle = s, .slot = slot, .store_path = node_path(s->node, "store.db")};
+    *w = (struct settling){.settle = s, .slot = slot, .store_path = node_path(s->node, "store.db")};
     s->under_way = w;
     mb_work(s->node->loop, settle_work, settle_done, w);
 }

@@ -1,6 +1,7 @@
 libmagicbiz_la_SOURCES += \
 	src/store/backend.c \
-	src/store/cache.c src/store/cache.h \
+	src/store/cache.c src/store/internal.h \
+	src/store/layer.c src/store/layer.h \
 	src/store/sql.c src/store/sql.h \
 	src/store/store.c src/store/store.h \
 	src/store/verify.c \

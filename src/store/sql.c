@@ -2,6 +2,7 @@
 #include "store/sql.h"
 
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *const mb_store_tables[] = {"state", "page", "old",     "changed", "history",
@@ -41,7 +42,7 @@ const char *const mb_store_sql[SQL_COUNT] = {
                            " ORDER BY key LIMIT 1",
     [SQL_STATE_ALL] = "SELECT key, text FROM state WHERE text IS NOT NULL ORDER BY key",
     [SQL_STATE_ROW] = "SELECT mark, undo, text FROM state WHERE key = ?1",
-    [SQL_STATE_KEEP] = "INSERT INTO old SELECT ?2, mark, undo, text FROM state WHERE key = ?1",
+    [SQL_STATE_KEEP] = "INSERT INTO old VALUES (?1, ?2, ?3, ?4)",
     [SQL_STATE_INSERT] = "INSERT INTO state VALUES (?1, ?2, ?3, ?4)",
     [SQL_STATE_UPDATE] = "UPDATE state SET mark = ?2, undo = ?3, text = ?4 WHERE key = ?1",
     [SQL_STATE_DROP] = "DELETE FROM state WHERE key = ?1",
@@ -82,22 +83,152 @@ static enum mb_err kind_of(int rc)
     return (rc & 0xff) == SQLITE_CORRUPT || (rc & 0xff) == SQLITE_NOTADB ? MB_ECORRUPT : MB_EIO;
 }
 
-int mb_store_fail(struct mb_store *s, int rc)
+int mb_store_fail(struct mb_connection *c, int rc)
 {
     enum mb_err err = kind_of(rc);
-    if (s->error.code[0])
+    if (c->error.code[0])
         return err;
-    const char *said = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(rc);
+    const char *said = c->db && (sqlite3_errcode(c->db) & 0xff) == (rc & 0xff)
+                           ? sqlite3_errmsg(c->db)
+                           : sqlite3_errstr(rc);
     if (err == MB_ECORRUPT)
-        return mb_fail(&s->error, err, "store.corrupt",
+        return mb_fail(&c->error, err, "store.corrupt",
                        "%s is damaged (%s): stop the daemon and move the file away (with -wal and "
                        "-shm beside it); it is rebuilt from snapshot and archive on the next start",
-                       s->path, said);
+                       c->path, said);
     if ((rc & 0xff) == SQLITE_FULL)
-        return mb_fail(&s->error, err, "store.io",
+        return mb_fail(&c->error, err, "store.io",
                        "no room for %s: the disk is full; free some space and start again",
-                       s->path);
-    return mb_fail(&s->error, err, "store.io", "%s: %s", s->path, said);
+                       c->path);
+    return mb_fail(&c->error, err, "store.io", "%s: %s", c->path, said);
+}
+
+/* The page size was chosen by tests/bench/bench_state. */
+#define PAGE_BYTES 4096
+
+static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
+{
+    struct mb_connection *c = arg;
+    (void)db;
+    (void)name;
+    c->wal_pages = pages;
+    return SQLITE_OK;
+}
+
+static int pragma(struct mb_connection *c, const char *sql, int64_t *value)
+{
+    sqlite3_stmt *stmt;
+    int rc = sqlite3_prepare_v2(c->db, sql, -1, &stmt, NULL);
+    if (rc != SQLITE_OK)
+        return rc;
+    rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        *value = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
+}
+
+static int create(struct mb_connection *c)
+{
+    char *sql = mb_asprintf("BEGIN IMMEDIATE; %s PRAGMA application_id = %d;"
+                            " PRAGMA user_version = %d; COMMIT",
+                            mb_store_schema, MB_STORE_APPLICATION, MB_STORE_FORMAT);
+    int rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
+    free(sql);
+    return rc;
+}
+
+/* SQLITE_NOTADB if the file is a database, but not one of ours. */
+static int check_format(struct mb_connection *c)
+{
+    int64_t application = 0, format = 0, objects = 0;
+    int rc = pragma(c, "PRAGMA application_id", &application);
+    if (rc == SQLITE_OK)
+        rc = pragma(c, "PRAGMA user_version", &format);
+    if (rc == SQLITE_OK)
+        rc = pragma(c, "SELECT count(*) FROM sqlite_schema", &objects);
+    if (rc == SQLITE_OK && application == 0 && format == 0 && objects == 0)
+        return create(c);
+    if (rc == SQLITE_OK && (application != MB_STORE_APPLICATION || format != MB_STORE_FORMAT))
+        return SQLITE_NOTADB;
+    return rc;
+}
+
+static int configure(struct mb_connection *c, unsigned cache_kib)
+{
+    char *sql = mb_asprintf("PRAGMA page_size = %d; PRAGMA journal_mode = WAL;"
+                            " PRAGMA synchronous = NORMAL; PRAGMA cache_size = -%u;"
+                            " PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON;"
+                            " PRAGMA trusted_schema = OFF",
+                            PAGE_BYTES, cache_kib);
+    int rc = sqlite3_exec(c->db, sql, NULL, NULL, NULL);
+    free(sql);
+    return rc;
+}
+
+int mb_connection_open(struct mb_connection *c, const char *path, unsigned cache_kib)
+{
+    *c = (struct mb_connection){.path = path};
+    int rc = sqlite3_open_v2(
+        path, &c->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
+    if (rc != SQLITE_OK)
+        return rc;
+    sqlite3_extended_result_codes(c->db, 1);
+    sqlite3_busy_timeout(c->db, MB_STORE_BUSY_MS);
+    sqlite3_wal_hook(c->db, on_commit, c);
+    rc = configure(c, cache_kib);
+    if (rc == SQLITE_OK)
+        rc = check_format(c);
+    for (size_t i = 0; i < SQL_COUNT && rc == SQLITE_OK; i++)
+        rc = sqlite3_prepare_v3(c->db, mb_store_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &c->stmt[i],
+                                NULL);
+    /* A table that is missing in a file of our format. */
+    return rc == SQLITE_ERROR ? SQLITE_CORRUPT : rc;
+}
+
+void mb_connection_close(struct mb_connection *c)
+{
+    for (size_t i = 0; i < SQL_COUNT; i++)
+        sqlite3_finalize(c->stmt[i]);
+    sqlite3_close(c->db);
+    *c = (struct mb_connection){.path = NULL};
+}
+
+int mb_connection_end(struct mb_connection *c)
+{
+    if (sqlite3_get_autocommit(c->db))
+        return 0;
+    int rc = sqlite3_step(c->stmt[SQL_ROLLBACK]);
+    sqlite3_reset(c->stmt[SQL_ROLLBACK]);
+    return rc == SQLITE_DONE ? 0 : mb_store_fail(c, rc);
+}
+
+static int read_number(struct mb_connection *c, enum mb_sql which, const char *name, int64_t none,
+                       int64_t *number)
+{
+    *number = none;
+    int rc = mb_store_step(c, which, name ? "s" : "", name);
+    if (rc == 1) {
+        if (sqlite3_column_type(c->stmt[which], 0) != SQLITE_NULL)
+            *number = sqlite3_column_int64(c->stmt[which], 0);
+        mb_store_done(c, which);
+    }
+    return rc < 0 ? rc : 0;
+}
+
+int mb_connection_marks(struct mb_connection *c, struct mb_marks *m)
+{
+    int rc = read_number(c, SQL_MARK_GET, "newest", -1, &m->newest);
+    if (rc == 0)
+        rc = read_number(c, SQL_MARK_GET, "previous", -1, &m->previous);
+    if (rc == 0)
+        rc = read_number(c, SQL_MARK_GET, "forgotten", -1, &m->forgotten);
+    if (rc == 0)
+        rc = read_number(c, SQL_MARK_GET, "cut", 1, &m->cut);
+    if (rc == 0)
+        rc = read_number(c, SQL_OLD_LAST, NULL, 0, &m->next);
+    m->next = m->next < m->cut ? m->cut : m->next + 1;
+    return rc;
 }
 
 static int bind(sqlite3_stmt *stmt, const char *types, va_list args)
@@ -118,56 +249,56 @@ static int bind(sqlite3_stmt *stmt, const char *types, va_list args)
     return rc;
 }
 
-/* Between transactions, reads share one that lasts until the next begin: taking and dropping the
- * lock for each would cost more than the read. */
-static int begin_reading(struct mb_store *s)
+/* Reads share a transaction: taking and dropping the lock for each would cost more than the read.
+ */
+static int begin_reading(struct mb_connection *c)
 {
-    if (!sqlite3_get_autocommit(s->db))
+    if (!sqlite3_get_autocommit(c->db))
         return SQLITE_OK;
-    int rc = sqlite3_step(s->stmt[SQL_READ]);
-    sqlite3_reset(s->stmt[SQL_READ]);
+    int rc = sqlite3_step(c->stmt[SQL_READ]);
+    sqlite3_reset(c->stmt[SQL_READ]);
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-int mb_store_step(struct mb_store *s, enum mb_sql which, const char *types, ...)
+int mb_store_step(struct mb_connection *c, enum mb_sql which, const char *types, ...)
 {
     va_list args;
     va_start(args, types);
-    int rc = which == SQL_BEGIN ? SQLITE_OK : begin_reading(s);
+    int rc = which == SQL_BEGIN ? SQLITE_OK : begin_reading(c);
     if (rc == SQLITE_OK)
-        rc = bind(s->stmt[which], types, args);
+        rc = bind(c->stmt[which], types, args);
     va_end(args);
-    return rc == SQLITE_OK ? mb_store_next(s, which) : mb_store_fail(s, rc);
+    return rc == SQLITE_OK ? mb_store_next(c, which) : mb_store_fail(c, rc);
 }
 
-int mb_store_next(struct mb_store *s, enum mb_sql which)
+int mb_store_next(struct mb_connection *c, enum mb_sql which)
 {
-    int rc = sqlite3_step(s->stmt[which]);
+    int rc = sqlite3_step(c->stmt[which]);
     if (rc == SQLITE_ROW)
         return 1;
-    int err = rc == SQLITE_DONE ? 0 : mb_store_fail(s, rc);
-    mb_store_done(s, which);
+    int err = rc == SQLITE_DONE ? 0 : mb_store_fail(c, rc);
+    mb_store_done(c, which);
     return err;
 }
 
-void mb_store_done(struct mb_store *s, enum mb_sql which)
+void mb_store_done(struct mb_connection *c, enum mb_sql which)
 {
-    sqlite3_reset(s->stmt[which]);
+    sqlite3_reset(c->stmt[which]);
 }
 
-void mb_store_column(struct mb_store *s, enum mb_sql which, int column, struct mb_buf *out)
+void mb_store_column(struct mb_connection *c, enum mb_sql which, int column, struct mb_buf *out)
 {
-    const void *data = sqlite3_column_blob(s->stmt[which], column);
+    const void *data = sqlite3_column_blob(c->stmt[which], column);
     if (data)
-        mb_buf_add(out, data, (size_t)sqlite3_column_bytes(s->stmt[which], column));
+        mb_buf_add(out, data, (size_t)sqlite3_column_bytes(c->stmt[which], column));
 }
 
-int mb_store_got(struct mb_store *s, enum mb_sql which, int rc, struct mb_buf *out)
+int mb_store_got(struct mb_connection *c, enum mb_sql which, int rc, struct mb_buf *out)
 {
     if (rc != 1)
         return rc;
-    mb_store_column(s, which, 0, out);
-    mb_store_done(s, which);
+    mb_store_column(c, which, 0, out);
+    mb_store_done(c, which);
     return 1;
 }
 

@@ -18,6 +18,7 @@
 
 #define MB_STORE_APPLICATION 0x6d625354 /* "mbST" */
 #define MB_STORE_FORMAT      1
+#define MB_STORE_BUSY_MS     5000
 
 extern const char *const mb_store_tables[]; /* names; ends with NULL */
 extern const char mb_store_schema[];
@@ -69,38 +70,49 @@ enum mb_sql {
 };
 extern const char *const mb_store_sql[SQL_COUNT];
 
-struct mb_cache;
-struct mb_store {
+/* A connection to the file, used by one thread at a time. */
+struct mb_connection {
     sqlite3 *db;
-    struct mb_cache *cache;
-    bool writing; /* between begin and commit */
-    char *path;
+    const char *path; /* borrowed */
     sqlite3_stmt *stmt[SQL_COUNT];
-    int64_t newest, previous; /* checkpoints that are kept; -1: none */
-    int64_t forgotten;
-    int64_t cut;           /* copies before this one are for checkpoints before the newest */
-    int64_t next;          /* the number of the next copy */
-    int wal_pages;         /* in the write-ahead log, after the last commit */
     struct mb_error error; /* the first failure since begin; code "" if there is none */
+    int wal_pages;         /* in the write-ahead log, after the last commit */
 };
 
-/* Fail with what SQLite said last (rc), remember it in s, and return the error's number. */
-int mb_store_fail(struct mb_store *s, int rc);
+/* What the table of marks says, and the numbers that follow from it. */
+struct mb_marks {
+    int64_t newest, previous; /* checkpoints that are kept; -1: none */
+    int64_t forgotten;
+    int64_t cut;  /* copies before this one are for checkpoints before the newest */
+    int64_t next; /* the number of the next copy */
+};
+
+/* Open and configure the file; a result code of SQLite's, SQLITE_NOTADB if it is not one of ours.
+ * It is to be closed whatever that says. */
+int mb_connection_open(struct mb_connection *c, const char *path, unsigned cache_kib);
+void mb_connection_close(struct mb_connection *c);
+int mb_connection_marks(struct mb_connection *c, struct mb_marks *m);
+/* End the transaction that is open, if one is: what was written in it is undone, what is read next
+ * is what is committed by then. */
+int mb_connection_end(struct mb_connection *c);
+
+/* Fail with what SQLite said last (rc), remember it in c, and return the error's number. */
+int mb_store_fail(struct mb_connection *c, int rc);
 /*
  * Bind args to a statement, and step it: 1 if there is a row, 0 if there is none, or an error.
  * types has a letter for each: 's' const char * (text), 't' struct mb_bytes (text), 'b' struct
  * mb_bytes (blob; data NULL: NULL), 'i' int64_t. After a row the statement stays open for
  * mb_store_next() and the columns, until mb_store_done(); otherwise it is reset.
  */
-int mb_store_step(struct mb_store *s, enum mb_sql which, const char *types, ...);
-int mb_store_next(struct mb_store *s, enum mb_sql which);
-void mb_store_done(struct mb_store *s, enum mb_sql which);
+int mb_store_step(struct mb_connection *c, enum mb_sql which, const char *types, ...);
+int mb_store_next(struct mb_connection *c, enum mb_sql which);
+void mb_store_done(struct mb_connection *c, enum mb_sql which);
 /* Append a column of the row. */
-void mb_store_column(struct mb_store *s, enum mb_sql which, int column, struct mb_buf *out);
+void mb_store_column(struct mb_connection *c, enum mb_sql which, int column, struct mb_buf *out);
 /* Step, and append column 0 of the row, if there is one: 1, 0, or an error. */
-#define mb_store_get(s, which, out, ...)                                                           \
-    mb_store_got(s, which, mb_store_step(s, which, __VA_ARGS__), out)
-int mb_store_got(struct mb_store *s, enum mb_sql which, int rc, struct mb_buf *out);
+#define mb_store_get(c, which, out, ...)                                                           \
+    mb_store_got(c, which, mb_store_step(c, which, __VA_ARGS__), out)
+int mb_store_got(struct mb_connection *c, enum mb_sql which, int rc, struct mb_buf *out);
 
 /* from, or prefix if that is greater: where a scan of prefix begins. */
 const char *mb_store_scan_from(const char *prefix, const char *from);

@@ -1,149 +1,376 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "store/store.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loop/fault.h"
-#include "store/cache.h"
+#include "store/internal.h"
 
-/* The page size and the cache were chosen by tests/bench/bench_state. */
-#define PAGE_BYTES      4096
-#define CACHE_KIB       12288
-#define WAL_PAGES_MAX   16384 /* 64 MiB: then a commit moves them itself, if nobody settled */
-#define BUSY_TIMEOUT_MS 5000
+/* The caches were chosen by tests/bench/bench_state. */
+#define WRITER_KIB    8192
+#define READER_KIB    4096
+#define FULL_BYTES    1048576
+#define OPEN_BYTES    4194304 /* then a transaction is written in parts */
+#define SEALED_BYTES  8388608 /* then who writes waits for the thread */
+#define WAL_PAGES_MAX 8192    /* 32 MiB: then they are moved into the file, if nobody settled */
 
-static int give_up(struct mb_store *s, int rc, struct mb_error *error)
+struct mb_connection *mb_store_reads(struct mb_store *s)
 {
-    int err = mb_store_fail(s, rc);
-    if (error)
-        *error = s->error;
-    return err;
+    return s->through ? &s->writer : &s->reader;
 }
 
-static int on_commit(void *arg, sqlite3 *db, const char *name, int pages)
+static int passed_on(const struct mb_error *from, struct mb_error *error)
+{
+    if (error)
+        *error = *from;
+    return strcmp(from->code, "store.corrupt") == 0 ? MB_ECORRUPT : MB_EIO;
+}
+
+static void add_layer(struct mb_store *s)
+{
+    s->layers[s->count++] = mb_layer_new();
+}
+
+/* --- The thread. --- */
+
+static int write_layers(struct mb_store *s, struct mb_layer *const *layers, size_t count)
+{
+    int rc = 0;
+    for (size_t i = 0; i < count && rc == 0; i++)
+        rc = mb_layer_write(&s->writer, &s->marks, layers[i]);
+    return rc;
+}
+
+static int begin_writing(struct mb_store *s)
+{
+    s->writer.error = (struct mb_error){0};
+    int rc = mb_connection_end(&s->writer);
+    return rc ? rc : mb_store_step(&s->writer, SQL_BEGIN, "");
+}
+
+static int commit_writing(struct mb_store *s)
+{
+    int rc = mb_store_step(&s->writer, SQL_COMMIT, "");
+    if (rc)
+        return rc;
+    MB_FAULT("store.committed");
+    /* What is committed stays so if this fails; the next commit tries again. */
+    if (s->writer.wal_pages > WAL_PAGES_MAX)
+        (void)sqlite3_wal_checkpoint_v2(s->writer.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    return 0;
+}
+
+static void *write_behind(void *arg)
 {
     struct mb_store *s = arg;
-    (void)db;
-    (void)name;
-    s->wal_pages = pages;
-    return SQLITE_OK;
-}
-
-static int pragma(struct mb_store *s, const char *sql, int64_t *value)
-{
-    sqlite3_stmt *stmt;
-    int rc = sqlite3_prepare_v2(s->db, sql, -1, &stmt, NULL);
-    if (rc != SQLITE_OK)
-        return rc;
-    rc = sqlite3_step(stmt);
-    if (rc == SQLITE_ROW)
-        *value = sqlite3_column_int64(stmt, 0);
-    sqlite3_finalize(stmt);
-    return rc == SQLITE_ROW ? SQLITE_OK : rc == SQLITE_DONE ? SQLITE_CORRUPT : rc;
-}
-
-static int create(struct mb_store *s)
-{
-    char *sql = mb_asprintf("BEGIN IMMEDIATE; %s PRAGMA application_id = %d;"
-                            " PRAGMA user_version = %d; COMMIT",
-                            mb_store_schema, MB_STORE_APPLICATION, MB_STORE_FORMAT);
-    int rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
-    free(sql);
-    return rc;
-}
-
-/* SQLITE_NOTADB if the file is a database, but not one of ours. */
-static int check_format(struct mb_store *s)
-{
-    int64_t application = 0, format = 0, objects = 0;
-    int rc = pragma(s, "PRAGMA application_id", &application);
-    if (rc == SQLITE_OK)
-        rc = pragma(s, "PRAGMA user_version", &format);
-    if (rc == SQLITE_OK)
-        rc = pragma(s, "SELECT count(*) FROM sqlite_schema", &objects);
-    if (rc == SQLITE_OK && application == 0 && format == 0 && objects == 0)
-        return create(s);
-    if (rc == SQLITE_OK && (application != MB_STORE_APPLICATION || format != MB_STORE_FORMAT))
-        return SQLITE_NOTADB;
-    return rc;
-}
-
-static int configure(struct mb_store *s)
-{
-    char *sql = mb_asprintf("PRAGMA page_size = %d; PRAGMA journal_mode = WAL;"
-                            " PRAGMA synchronous = NORMAL; PRAGMA cache_size = -%d;"
-                            " PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON;"
-                            " PRAGMA trusted_schema = OFF",
-                            PAGE_BYTES, CACHE_KIB);
-    int rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
-    free(sql);
-    return rc;
-}
-
-static int read_number(struct mb_store *s, enum mb_sql which, const char *name, int64_t none,
-                       int64_t *number)
-{
-    *number = none;
-    int rc = mb_store_step(s, which, name ? "s" : "", name);
-    if (rc == 1) {
-        if (sqlite3_column_type(s->stmt[which], 0) != SQLITE_NULL)
-            *number = sqlite3_column_int64(s->stmt[which], 0);
-        mb_store_done(s, which);
+    struct mb_layer *layers[LAYERS_MAX];
+    pthread_mutex_lock(&s->lock);
+    for (;;) {
+        while (s->written == s->handed && !s->quit)
+            pthread_cond_wait(&s->changed, &s->lock);
+        if (s->written == s->handed || s->failed.code[0])
+            break;
+        size_t from = (size_t)(s->written - s->first), count = (size_t)(s->handed - s->written);
+        memcpy(layers, s->layers + from, count * sizeof *layers);
+        pthread_mutex_unlock(&s->lock);
+        int rc = begin_writing(s);
+        rc = rc ? rc : write_layers(s, layers, count);
+        rc = rc ? rc : commit_writing(s);
+        if (rc)
+            (void)mb_connection_end(&s->writer);
+        pthread_mutex_lock(&s->lock);
+        if (rc)
+            s->failed = s->writer.error;
+        else
+            s->written += count;
+        pthread_cond_broadcast(&s->changed);
     }
-    return rc < 0 ? rc : 0;
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
 }
 
-static int read_marks(struct mb_store *s)
+static int start_thread(struct mb_store *s)
 {
-    int rc = read_number(s, SQL_MARK_GET, "newest", -1, &s->newest);
-    if (rc == 0)
-        rc = read_number(s, SQL_MARK_GET, "previous", -1, &s->previous);
-    if (rc == 0)
-        rc = read_number(s, SQL_MARK_GET, "forgotten", -1, &s->forgotten);
-    if (rc == 0)
-        rc = read_number(s, SQL_MARK_GET, "cut", 1, &s->cut);
-    if (rc == 0)
-        rc = read_number(s, SQL_OLD_LAST, NULL, 0, &s->next);
-    s->next = s->next < s->cut ? s->cut : s->next + 1;
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = s->started ? 0 : pthread_create(&s->thread, NULL, write_behind, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err)
+        return mb_fail(&s->failed, MB_EIO, "store.io", "no thread for %s: %s", s->path,
+                       strerror(err));
+    s->started = true;
+    return 0;
+}
+
+/* Until the layers before `upto` are written, or cannot be. The lock is held. */
+static int wait_for(struct mb_store *s, uint64_t upto, struct mb_error *error)
+{
+    while (s->written < upto && !s->failed.code[0])
+        pthread_cond_wait(&s->changed, &s->lock);
+    return s->failed.code[0] ? passed_on(&s->failed, error) : 0;
+}
+
+int mb_store_wait(struct mb_store *s, struct mb_error *error)
+{
+    pthread_mutex_lock(&s->lock);
+    int rc = wait_for(s, s->handed, error);
+    pthread_mutex_unlock(&s->lock);
     return rc;
 }
 
-static int open_file(struct mb_store *s, const char *path)
+/* Forget the oldest layers, which are in the file: who reads sees them there from now on. */
+static void drop_layers(struct mb_store *s, size_t count)
 {
-    int rc = sqlite3_open_v2(
-        path, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_NOMUTEX, NULL);
-    if (rc != SQLITE_OK)
-        return rc;
-    sqlite3_extended_result_codes(s->db, 1);
-    sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
-    sqlite3_wal_hook(s->db, on_commit, s);
-    rc = configure(s);
-    if (rc == SQLITE_OK)
-        rc = check_format(s);
-    for (size_t i = 0; i < SQL_COUNT && rc == SQLITE_OK; i++)
-        rc = sqlite3_prepare_v3(s->db, mb_store_sql[i], -1, SQLITE_PREPARE_PERSISTENT, &s->stmt[i],
-                                NULL);
-    /* A table that is missing in a file of our format. */
-    return rc == SQLITE_ERROR ? SQLITE_CORRUPT : rc;
+    for (size_t i = 0; i < count; i++) {
+        mb_cache_written(s->cache, s->layers[i]);
+        mb_layer_free(s->layers[i]);
+    }
+    s->count -= count;
+    memmove(s->layers, s->layers + count, s->count * sizeof *s->layers);
+    s->first += count;
 }
+
+static size_t bytes_of(const struct mb_store *s, size_t from, size_t to)
+{
+    size_t bytes = 0;
+    for (size_t i = from; i < to; i++)
+        bytes += s->layers[i]->bytes;
+    return bytes;
+}
+
+/* What the thread has written is read from the file from now on. With `wait`, or if much is not
+ * written: wait until it has written all that it was handed. */
+static int collect(struct mb_store *s, bool wait, struct mb_error *error)
+{
+    pthread_mutex_lock(&s->lock);
+    wait |= bytes_of(s, (size_t)(s->written - s->first), s->count - 1) > SEALED_BYTES;
+    int rc = wait_for(s, wait ? s->handed : 0, error);
+    size_t count = (size_t)(s->written - s->first);
+    if (count > 0 && !s->through)
+        (void)mb_connection_end(&s->reader);
+    drop_layers(s, count);
+    pthread_mutex_unlock(&s->lock);
+    return rc;
+}
+
+/* The thread gets all but the open layer. */
+static int hand_over(struct mb_store *s, struct mb_error *error)
+{
+    int rc = start_thread(s);
+    if (rc)
+        return passed_on(&s->failed, error);
+    pthread_mutex_lock(&s->lock);
+    s->handed = s->first + s->count - 1;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    return collect(s, false, error);
+}
+
+/* A new open layer; the one before does not change any more. */
+static int seal(struct mb_store *s, struct mb_error *error)
+{
+    int rc = s->count < LAYERS_MAX ? 0 : hand_over(s, error);
+    if (rc == 0 && s->count == LAYERS_MAX)
+        rc = collect(s, true, error);
+    if (rc)
+        return rc;
+    mb_cache_seal(s->cache, mb_store_open_layer(s));
+    add_layer(s);
+    return 0;
+}
+
+/* --- Transactions. --- */
+
+int mb_store_flush(struct mb_store *s)
+{
+    int rc = collect(s, true, &s->reader.error);
+    if (rc || !s->writing)
+        return rc;
+    if (!s->through && (rc = begin_writing(s)) != 0)
+        return rc;
+    s->through = true;
+    if (s->writer.error.code[0]) /* of a flush before */
+        return MB_EIO;
+    if (!mb_layer_empty(mb_store_open_layer(s)))
+        rc = seal(s, &s->reader.error);
+    rc = rc ? rc : write_layers(s, s->layers, s->count - 1);
+    if (rc)
+        return rc;
+    pthread_mutex_lock(&s->lock); /* the thread has nothing to do meanwhile */
+    drop_layers(s, s->count - 1);
+    s->handed = s->written = s->first;
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+static bool has_mark(const struct mb_store *s, int64_t slot)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->layers[i]->mark == slot)
+            return true;
+    return false;
+}
+
+int mb_store_show_mark(struct mb_store *s, int64_t slot, struct mb_error *error)
+{
+    int rc = has_mark(s, slot) ? collect(s, true, error) : 0;
+    if (rc == 0 && has_mark(s, slot) && (rc = mb_store_flush(s)) != 0)
+        rc = passed_on(&s->writer.error, error);
+    return rc;
+}
+
+int mb_store_wrote(struct mb_store *s)
+{
+    return mb_store_open_layer(s)->bytes > OPEN_BYTES ? mb_store_flush(s) : 0;
+}
+
+int mb_store_begin(struct mb_store *s, struct mb_error *error)
+{
+    s->reader.error = (struct mb_error){0};
+    pthread_mutex_lock(&s->lock);
+    int rc = wait_for(s, 0, error);
+    pthread_mutex_unlock(&s->lock);
+    s->writing = rc == 0;
+    return rc;
+}
+
+int mb_store_commit(struct mb_store *s, struct mb_error *error)
+{
+    /* Something failed since begin, and what is written may be half of it. */
+    int rc = s->reader.error.code[0] ? MB_EIO : mb_store_flush(s);
+    rc = rc ? rc : commit_writing(s);
+    if (rc)
+        return passed_on(s->reader.error.code[0] ? &s->reader.error : &s->writer.error, error);
+    s->writing = s->through = false;
+    return mb_connection_end(&s->reader);
+}
+
+int mb_store_commit_later(struct mb_store *s, struct mb_error *error)
+{
+    if (s->through || s->reader.error.code[0])
+        return mb_store_commit(s, error);
+    s->writing = false;
+    int rc = mb_layer_empty(mb_store_open_layer(s)) ? 0 : seal(s, error);
+    return rc ? rc : hand_over(s, error);
+}
+
+bool mb_store_block_done(struct mb_store *s)
+{
+    if (!s->through)
+        (void)mb_connection_end(&s->reader);
+    return mb_store_open_layer(s)->bytes > FULL_BYTES;
+}
+
+/* What the marks will be once all is written. */
+static void take_marks(struct mb_store *s)
+{
+    s->newest = s->marks.newest;
+    s->previous = s->marks.previous;
+    s->forgotten = s->marks.forgotten;
+}
+
+static void forget_layers(struct mb_store *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        mb_layer_free(s->layers[i]);
+    s->count = 0;
+    mb_cache_drop(s->cache);
+    add_layer(s);
+    s->handed = s->written = s->first;
+}
+
+void mb_store_rollback(struct mb_store *s)
+{
+    (void)collect(s, true, NULL);
+    pthread_mutex_lock(&s->lock);
+    forget_layers(s);
+    pthread_mutex_unlock(&s->lock);
+    (void)mb_connection_end(&s->writer);
+    (void)mb_connection_end(&s->reader);
+    s->writing = s->through = false;
+    s->reader.error = s->writer.error = (struct mb_error){0};
+    (void)mb_connection_marks(&s->writer, &s->marks);
+    (void)mb_connection_end(&s->writer);
+    take_marks(s);
+}
+
+int mb_store_wipe(struct mb_store *s, struct mb_error *error)
+{
+    int rc = mb_store_flush(s);
+    for (const char *const *table = mb_store_tables; *table && rc == 0; table++) {
+        char *sql = mb_asprintf("DELETE FROM %s", *table);
+        int said = sqlite3_exec(s->writer.db, sql, NULL, NULL, NULL);
+        rc = said == SQLITE_OK ? 0 : mb_store_fail(&s->writer, said);
+        free(sql);
+    }
+    if (rc)
+        return passed_on(s->writer.error.code[0] ? &s->writer.error : &s->reader.error, error);
+    mb_cache_drop(s->cache);
+    s->marks =
+        (struct mb_marks){.newest = -1, .previous = -1, .forgotten = -1, .cut = 1, .next = 1};
+    take_marks(s);
+    return 0;
+}
+
+int mb_store_mark_checkpoint(struct mb_store *s, uint64_t slot, struct mb_error *error)
+{
+    if ((int64_t)slot == s->newest)
+        return 0;
+    if ((int64_t)slot < s->newest)
+        return mb_fail(error, MB_EINVAL, "store.order", "checkpoint %lld comes after %llu",
+                       (long long)s->newest, (unsigned long long)slot);
+    mb_store_open_layer(s)->mark = (int64_t)slot;
+    int rc = seal(s, error); /* as of now, not of the checkpoint to come */
+    if (rc)
+        return rc;
+    s->previous = s->newest;
+    s->newest = (int64_t)slot;
+    return 0;
+}
+
+int mb_store_forget_deletions(struct mb_store *s, uint64_t slot, struct mb_error *error)
+{
+    (void)error;
+    if ((int64_t)slot > s->forgotten)
+        s->forgotten = mb_store_open_layer(s)->forget = (int64_t)slot;
+    return 0;
+}
+
+uint64_t mb_store_forgotten(struct mb_store *s)
+{
+    return s->forgotten < 0 ? 0 : (uint64_t)s->forgotten;
+}
+
+/* --- Opening and closing. --- */
 
 int mb_store_open(struct mb_store **out, const char *path, struct mb_error *error)
 {
     struct mb_store *s = mb_calloc(1, sizeof *s);
     s->path = mb_strdup(path);
     s->cache = mb_cache_new();
-    int rc = open_file(s, path), err = 0;
+    add_layer(s);
+    if (pthread_mutex_init(&s->lock, NULL) != 0 || pthread_cond_init(&s->changed, NULL) != 0)
+        abort();
+    struct mb_connection *c = &s->writer;
+    int rc = mb_connection_open(c, s->path, WRITER_KIB), err = 0;
+    if (rc == SQLITE_OK)
+        err = mb_connection_marks(c, &s->marks);
+    if (rc == SQLITE_OK && err == 0) {
+        (void)mb_connection_end(c);
+        c = &s->reader;
+        rc = mb_connection_open(c, s->path, READER_KIB);
+    }
     if (rc != SQLITE_OK)
-        err = mb_store_fail(s, rc);
-    else
-        err = read_marks(s);
-    if (err && error)
-        *error = s->error;
+        err = mb_store_fail(c, rc);
     if (err) {
+        passed_on(&c->error, error);
         mb_store_close(s);
         return err;
     }
+    take_marks(s);
     *out = s;
     return 0;
 }
@@ -152,140 +379,37 @@ void mb_store_close(struct mb_store *s)
 {
     if (!s)
         return;
-    mb_cache_free(s);
-    for (size_t i = 0; i < SQL_COUNT; i++)
-        sqlite3_finalize(s->stmt[i]);
-    sqlite3_close(s->db);
+    pthread_mutex_lock(&s->lock);
+    s->quit = true;
+    pthread_cond_broadcast(&s->changed);
+    pthread_mutex_unlock(&s->lock);
+    if (s->started)
+        pthread_join(s->thread, NULL);
+    for (size_t i = 0; i < s->count; i++)
+        mb_layer_free(s->layers[i]);
+    mb_cache_free(s->cache);
+    mb_connection_close(&s->writer);
+    mb_connection_close(&s->reader);
+    pthread_mutex_destroy(&s->lock);
+    pthread_cond_destroy(&s->changed);
     free(s->path);
     free(s);
 }
 
-int mb_store_begin(struct mb_store *s, struct mb_error *error)
-{
-    s->error = (struct mb_error){0};
-    /* Reading ends here. */
-    int rc = sqlite3_get_autocommit(s->db) ? 0 : mb_store_step(s, SQL_ROLLBACK, "");
-    if (rc == 0)
-        rc = mb_store_step(s, SQL_BEGIN, "");
-    s->writing = rc == 0;
-    if (rc && error)
-        *error = s->error;
-    return rc;
-}
-
-int mb_store_commit(struct mb_store *s, struct mb_error *error)
-{
-    /* Something failed since begin, and what is written may be half of it. */
-    int rc = s->error.code[0] ? MB_EIO : mb_cache_flush(s);
-    if (rc == 0)
-        rc = mb_store_step(s, SQL_COMMIT, "");
-    if (rc) {
-        if (strcmp(s->error.code, "store.corrupt") == 0)
-            rc = MB_ECORRUPT;
-        if (error)
-            *error = s->error;
-        return rc;
-    }
-    s->writing = false;
-    MB_FAULT("store.committed");
-    /* What is committed stays so if this fails; the next commit tries again. */
-    if (s->wal_pages > WAL_PAGES_MAX)
-        (void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
-    return 0;
-}
-
-void mb_store_rollback(struct mb_store *s)
-{
-    if (!sqlite3_get_autocommit(s->db))
-        (void)mb_store_step(s, SQL_ROLLBACK, "");
-    mb_cache_drop(s);
-    s->writing = false;
-    s->error = (struct mb_error){0};
-    (void)read_marks(s);
-}
-
-int mb_store_wipe(struct mb_store *s, struct mb_error *error)
-{
-    mb_cache_drop(s);
-    for (const char *const *table = mb_store_tables; *table; table++) {
-        char *sql = mb_asprintf("DELETE FROM %s", *table);
-        int rc = sqlite3_exec(s->db, sql, NULL, NULL, NULL);
-        free(sql);
-        if (rc != SQLITE_OK)
-            return give_up(s, rc, error);
-    }
-    s->newest = s->previous = s->forgotten = -1;
-    s->cut = s->next = 1;
-    return 0;
-}
-
-static int set_mark(struct mb_store *s, const char *name, int64_t slot, int64_t *mark)
-{
-    int rc = mb_store_step(s, SQL_MARK_PUT, "si", name, slot);
-    if (rc == 0)
-        *mark = slot;
-    return rc;
-}
-
-int mb_store_mark_checkpoint(struct mb_store *s, uint64_t slot, struct mb_error *error)
-{
-    int rc = 0;
-    if ((int64_t)slot == s->newest)
-        return 0;
-    if ((int64_t)slot < s->newest)
-        return mb_fail(error, MB_EINVAL, "store.order", "checkpoint %lld comes after %llu",
-                       (long long)s->newest, (unsigned long long)slot);
-    rc = mb_cache_flush(s); /* as of now, not of the checkpoint to come */
-    if (rc == 0 && s->newest >= 0) {
-        rc = mb_store_step(s, SQL_OLD_FORGET, "i", s->cut);
-        if (rc == 0)
-            rc = mb_store_step(s, SQL_STATE_PURGE, "i", s->newest);
-        if (rc == 0)
-            rc = mb_store_step(s, SQL_PAGE_PURGE, "i", s->newest);
-        if (rc == 0)
-            rc = set_mark(s, "previous", s->newest, &s->previous);
-    }
-    if (rc == 0)
-        rc = set_mark(s, "newest", (int64_t)slot, &s->newest);
-    if (rc == 0)
-        rc = set_mark(s, "cut", s->next, &s->cut);
-    if (rc && error)
-        *error = s->error;
-    return rc;
-}
-
-int mb_store_forget_deletions(struct mb_store *s, uint64_t slot, struct mb_error *error)
-{
-    if ((int64_t)slot <= s->forgotten)
-        return 0;
-    int rc = mb_cache_flush(s);
-    if (rc == 0)
-        rc = mb_store_step(s, SQL_CHANGED_FORGET, "i", (int64_t)slot);
-    if (rc == 0)
-        rc = set_mark(s, "forgotten", (int64_t)slot, &s->forgotten);
-    if (rc && error)
-        *error = s->error;
-    return rc;
-}
-
-uint64_t mb_store_forgotten(struct mb_store *s)
-{
-    return s->forgotten < 0 ? 0 : (uint64_t)s->forgotten;
-}
-
 int mb_store_settle(const char *path, struct mb_error *error)
 {
-    struct mb_store s = {.path = mb_strdup(path)};
-    int rc = sqlite3_open_v2(path, &s.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+    struct mb_connection c = {.path = path};
+    int rc = sqlite3_open_v2(path, &c.db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
     if (rc == SQLITE_OK) {
-        sqlite3_busy_timeout(s.db, BUSY_TIMEOUT_MS);
-        rc = sqlite3_wal_checkpoint_v2(s.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+        sqlite3_busy_timeout(c.db, MB_STORE_BUSY_MS);
+        rc = sqlite3_wal_checkpoint_v2(c.db, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
     }
     /* Busy: somebody else is moving it at this moment. */
     rc = rc == SQLITE_BUSY ? SQLITE_OK : rc;
-    int err = rc == SQLITE_OK ? 0 : give_up(&s, rc, error);
-    sqlite3_close(s.db);
-    free(s.path);
+    int err = rc == SQLITE_OK ? 0 : mb_store_fail(&c, rc);
+    if (err)
+        passed_on(&c.error, error);
+    sqlite3_close(c.db);
     return err;
 }
 
@@ -300,9 +424,12 @@ int mb_store_reader_open(struct mb_store_reader **out, const char *path, struct 
     int rc = mb_store_open(&s, path, error);
     if (rc)
         return rc;
-    rc = sqlite3_exec(s->db, "PRAGMA query_only = ON", NULL, NULL, NULL);
-    if (rc != SQLITE_OK) {
-        rc = give_up(s, rc, error);
+    s->through = true;
+    int said = sqlite3_exec(s->writer.db, "PRAGMA query_only = ON", NULL, NULL, NULL);
+    rc = said == SQLITE_OK ? mb_connection_marks(&s->writer, &s->marks)
+                           : mb_store_fail(&s->writer, said);
+    if (rc) {
+        passed_on(&s->writer.error, error);
         mb_store_close(s);
         return rc;
     }

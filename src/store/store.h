@@ -2,7 +2,8 @@
 /*
  * The store: state, Merkle pages, history nodes, ids taken in and indexes, in one SQLite file
  * (WAL mode, synchronous=NORMAL). The only user of SQLite. It is a cache of what the log and the
- * archive decide: one transaction per tick, no fsync of its own, rebuilt when missing or wrong.
+ * archive decide: one transaction per tick, no fsync of its own, rebuilt when missing or wrong. One
+ * thread uses it, but for what says otherwise.
  */
 #ifndef MB_STORE_STORE_H
 #define MB_STORE_STORE_H
@@ -22,6 +23,18 @@ void mb_store_close(struct mb_store *s); /* rolls back what is not committed; NU
  * error is that operation's. A full disk is MB_EIO (store.io), and the text says so. */
 int mb_store_begin(struct mb_store *s, struct mb_error *error);
 int mb_store_commit(struct mb_store *s, struct mb_error *error);
+/*
+ * The same without waiting: a thread of the store's writes it, this one goes on, and reads see it
+ * as if it were there; once much is waiting, it does wait. What fails there is the error of
+ * whatever asks for it next, begin or a commit, and nothing is written any more.
+ */
+int mb_store_commit_later(struct mb_store *s, struct mb_error *error);
+/* A block is over: what is read next is read anew, for SQLite's log begins again only while nobody
+ * reads what is in it. True if so much was written since begin that it should be committed. */
+bool mb_store_block_done(struct mb_store *s);
+/* Until what was to be committed later by now is; any thread may call it. */
+int mb_store_wait(struct mb_store *s, struct mb_error *error);
+/* Undo what was written since begin. */
 void mb_store_rollback(struct mb_store *s);
 /* Remove everything (inside a transaction): before a rebuild. */
 int mb_store_wipe(struct mb_store *s, struct mb_error *error);

@@ -9,7 +9,7 @@
 
 #include "base/map.h"
 #include "merkle/tree.h"
-#include "store/cache.h"
+#include "store/internal.h"
 
 struct sum {
     uint64_t lanes[4], count;
@@ -26,7 +26,7 @@ static void add(struct sum *sum, const struct mb_hash *key_hash, const struct mb
 }
 
 struct check {
-    struct mb_store *store;
+    struct mb_connection *store;
     struct mb_tree_io io;
     struct mb_map *rows;    /* module → struct sum of its rows */
     struct mb_map *modules; /* H(module) in hex → its root, as the tree of modules has it */
@@ -50,7 +50,7 @@ static int passed_on(const struct check *c, int rc)
 
 static int sum_rows(struct check *c)
 {
-    struct mb_store *s = c->store;
+    struct mb_connection *s = c->store;
     struct mb_buf module = {0};
     struct sum sum = {.count = 0};
     int rc = mb_store_step(s, SQL_STATE_ALL, "");
@@ -143,13 +143,17 @@ static int page_load(void *self, const char *tree, struct mb_bytes id, struct mb
 
 int mb_store_verify(struct mb_store *s, const struct mb_hash *state_root, struct mb_error *error)
 {
-    s->error = (struct mb_error){0};
-    struct check c = {.store = s,
-                      .io = {s, page_load, NULL},
+    struct mb_connection *from = &s->reader;
+    int rc = mb_store_flush(s);
+    if (rc == 0) {
+        from = mb_store_reads(s);
+        from->error = (struct mb_error){0};
+    }
+    struct check c = {.store = from,
+                      .io = {from, page_load, NULL},
                       .rows = mb_map_new(),
                       .modules = mb_map_new(),
                       .error = error};
-    int rc = s->writing ? mb_cache_flush(s) : 0;
     rc = rc ? passed_on(&c, rc) : check_all(&c, state_root);
     mb_map_free(c.rows);
     mb_map_free(c.modules);

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "store/sql.h"
+#include "store/internal.h"
 
 #define CHANGED_BATCH 1000 /* keys */
 
@@ -30,6 +30,9 @@ int mb_store_view_new(struct mb_store_view **out, struct mb_store *s, uint64_t s
         return mb_fail(error, MB_ENOENT, "state.pruned",
                        "the state at slot %llu is not kept: only the last two checkpoints are",
                        (unsigned long long)slot);
+    int rc = mb_store_show_mark(s, (int64_t)slot, error);
+    if (rc)
+        return rc;
     struct mb_store_view *v = mb_calloc(1, sizeof *v);
     v->store = s;
     v->slot = (int64_t)slot;
@@ -51,7 +54,7 @@ void mb_store_view_free(struct mb_store_view *v)
  * appended, or 0 if it was not there. */
 static int row_found(struct mb_store_view *v, enum mb_sql which, int rc, struct mb_buf *out)
 {
-    struct mb_store *s = v->store;
+    struct mb_connection *s = mb_store_reads(v->store);
     while (rc == 1 && sqlite3_column_int64(s->stmt[which], 0) >= v->slot) {
         int64_t undo = sqlite3_column_int64(s->stmt[which], 1);
         mb_store_done(s, which);
@@ -76,7 +79,7 @@ static int view_get(void *self, const char *key, struct mb_buf *value)
     struct mb_store_view *v = self;
     if (!is_kept(v->store, v->slot))
         return MB_ENOENT;
-    int rc = mb_store_step(v->store, SQL_STATE_ROW, "s", key);
+    int rc = mb_store_step(mb_store_reads(v->store), SQL_STATE_ROW, "s", key);
     return row_found(v, SQL_STATE_ROW, rc, value);
 }
 
@@ -85,7 +88,7 @@ static int view_page_load(void *self, const char *tree, struct mb_bytes id, stru
     struct mb_store_view *v = self;
     if (!is_kept(v->store, v->slot))
         return MB_ENOENT;
-    int rc = mb_store_step(v->store, SQL_PAGE_ROW, "sb", tree, id);
+    int rc = mb_store_step(mb_store_reads(v->store), SQL_PAGE_ROW, "sb", tree, id);
     return row_found(v, SQL_PAGE_ROW, rc, page);
 }
 
@@ -105,13 +108,13 @@ static int view_seek(void *self, const char *prefix, const char *from, struct mb
     int rc;
     mb_buf_add_text(&next, mb_store_scan_from(prefix, from));
     for (;;) {
-        rc = mb_store_step(v->store, SQL_STATE_SEEK_ROW, "s", mb_buf_text(&next));
+        rc = mb_store_step(mb_store_reads(v->store), SQL_STATE_SEEK_ROW, "s", mb_buf_text(&next));
         if (rc != 1)
             break;
         mb_buf_reset(&next);
-        mb_store_column(v->store, SQL_STATE_SEEK_ROW, 3, &next);
+        mb_store_column(mb_store_reads(v->store), SQL_STATE_SEEK_ROW, 3, &next);
         if (strncmp(mb_buf_text(&next), prefix, strlen(prefix)) != 0) {
-            mb_store_done(v->store, SQL_STATE_SEEK_ROW);
+            mb_store_done(mb_store_reads(v->store), SQL_STATE_SEEK_ROW);
             rc = 0;
             break;
         }
@@ -140,7 +143,7 @@ struct mb_backend mb_store_view_backend(struct mb_store_view *v)
 static int read_ahead(struct mb_store_view *v, const char *module, uint64_t since,
                       const char *after)
 {
-    struct mb_store *s = v->store;
+    struct mb_connection *s = mb_store_reads(v->store);
     char *low = mb_asprintf("%s/", module), *high = mb_asprintf("%s%c", module, '/' + 1);
     size_t count = 0;
     int rc = mb_store_step(s, SQL_CHANGED_LIST, "iissi", (int64_t)since, v->slot,

@@ -77,7 +77,7 @@ static void commit(struct mb_store *s)
 {
     struct mb_error error;
     if (begun > 0)
-        must(mb_store_commit(s, &error), &error);
+        must(mb_store_commit_later(s, &error), &error);
     begun = 0;
 }
 
@@ -105,7 +105,7 @@ static void block(struct mb_store *s, uint64_t slot, const uint64_t *keys, size_
     must(mb_tree_update(&io, "", &top, 1, root, &error), &error);
     if (slot % 64 == 0)
         must(mb_store_mark_checkpoint(s, slot, &error), &error);
-    if (now() - begun >= COMMIT_S)
+    if (mb_store_block_done(s) || now() - begun >= COMMIT_S)
         commit(s);
     free(ch);
 }

@@ -32,7 +32,7 @@ for i in 1 2 3; do
     clients+=($!)
 done
 kills=0 starts=0
-end=$((SECONDS + 45))
+end=$((SECONDS + 120))
 while [ $kills -lt 32 ] && [ $SECONDS -lt $end ]; do
     sleep "0.$((RANDOM % 8 + 1))"
     stop node KILL

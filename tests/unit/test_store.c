@@ -388,6 +388,132 @@ static void test_uncommitted(void **state)
     free(big);
 }
 
+/* What was written is seen whether the store's thread has written it or not; so is what was there
+ * at a checkpoint; and all of it is in the file in the end. */
+static void test_commit_later(void **state)
+{
+    struct place *p = *state;
+    struct mb_backend b = mb_store_backend(p->store);
+    struct mb_buf seen[64] = {{0}}, again = {0}, value = {0};
+    struct mb_store_view *v;
+    struct mb_hash root, id;
+    struct mb_seen of;
+    uint64_t slot = 0, at;
+    uint32_t index;
+    while (slot < 400) {
+        assert_int_equal(mb_store_begin(p->store, NULL), 0);
+        for (unsigned i = 0; i < 5; i++) {
+            write_some(p, ++slot, 10);
+            id = mb_sha256(&slot, sizeof slot);
+            of = (struct mb_seen){id, slot, 1, 2};
+            assert_int_equal(b.ops->seen_find(b.self, &id, &of), 0);
+            assert_int_equal(b.ops->seen_add(b.self, &of), 0);
+            assert_int_equal(b.ops->history_put(b.self, 3, slot, &id), 0);
+            assert_int_equal(b.ops->meta_put(b.self, "tip", mb_bytes(&slot, sizeof slot)), 0);
+            assert_int_equal(mb_store_command_add(p->store, &id, slot, 7), 0);
+            (void)mb_store_block_done(p->store);
+        }
+        if (slot % 20 == 0) {
+            assert_int_equal(mb_store_mark_checkpoint(p->store, slot, NULL), 0);
+            dump(b, &seen[slot / 20]);
+        }
+        assert_int_equal(mb_store_commit_later(p->store, NULL), 0);
+
+        uint64_t past = next() % slot + 1;
+        id = mb_sha256(&past, sizeof past);
+        assert_int_equal(b.ops->seen_find(b.self, &id, &of), 1);
+        assert_int_equal(of.slot, past);
+        assert_int_equal(b.ops->history_get(b.self, 3, past, &root), 0);
+        assert_memory_equal(&root, &id, sizeof id);
+        assert_int_equal(mb_store_command_find(p->store, &id, &at, &index), 1);
+        assert_int_equal(at, past);
+        mb_buf_reset(&value);
+        assert_int_equal(b.ops->meta_get(b.self, "tip", &value), 1);
+        assert_memory_equal(value.data, &slot, sizeof slot);
+        struct mb_tree_io io = io_of(b);
+        assert_int_equal(mb_tree_root(&io, "", &root, NULL), 0);
+        assert_memory_equal(&root, &p->root, sizeof root);
+        for (uint64_t mark = slot / 20; slot >= 40 && mark >= slot / 20 - 1; mark--) {
+            assert_int_equal(mb_store_view_new(&v, p->store, mark * 20, NULL), 0);
+            mb_buf_reset(&again);
+            dump(mb_store_view_backend(v), &again);
+            assert_string_equal(mb_buf_text(&again), mb_buf_text(&seen[mark]));
+            mb_store_view_free(v);
+        }
+    }
+    dump(b, &seen[0]);
+    assert_int_equal(mb_store_wait(p->store, NULL), 0);
+    mb_store_close(p->store);
+    assert_int_equal(mb_store_open(&p->store, p->path, NULL), 0);
+    mb_buf_reset(&again);
+    dump(mb_store_backend(p->store), &again);
+    assert_string_equal(mb_buf_text(&again), mb_buf_text(&seen[0]));
+    assert_int_equal(mb_store_verify(p->store, &p->root, NULL), 0);
+    for (size_t i = 0; i < 64; i++)
+        mb_buf_clear(&seen[i]);
+    mb_buf_clear(&again);
+    mb_buf_clear(&value);
+}
+
+/* More than fits in memory, and it waits; SQLite's log does not grow for ever meanwhile. */
+static void test_much_later(void **state)
+{
+    struct place *p = *state;
+    struct mb_backend b = mb_store_backend(p->store);
+    char *big = mb_calloc(1, 20001), key[32], *wal = mb_asprintf("%s-wal", p->path);
+    memset(big, '1', 20000);
+    assert_int_equal(mb_store_begin(p->store, NULL), 0);
+    for (uint64_t slot = 1; slot <= 8000; slot++) {
+        struct mb_buf value = {0};
+        assert_int_equal(mb_snprintf(key, sizeof key, "m/%u", (unsigned)(next() % 100)), 0);
+        assert_true(b.ops->get(b.self, key, &value) >= 0);
+        assert_int_equal(b.ops->put(b.self, slot, key, mb_bytes(big, 20000)), 0);
+        mb_buf_clear(&value);
+        if (mb_store_block_done(p->store)) {
+            assert_int_equal(mb_store_commit_later(p->store, NULL), 0);
+            assert_int_equal(mb_store_begin(p->store, NULL), 0);
+        }
+    }
+    assert_int_equal(mb_store_commit(p->store, NULL), 0);
+    struct stat st;
+    assert_int_equal(stat(wal, &st), 0);
+    assert_true(st.st_size < 100 << 20);
+    free(wal);
+    free(big);
+}
+
+/* What fails on the thread is said by whatever comes next, and nothing is written any more. */
+static void test_later_fails(void **state)
+{
+    struct place *p = *state;
+    struct mb_backend b = mb_store_backend(p->store);
+    struct mb_error error;
+    struct rlimit old, small = {65536, RLIM_INFINITY};
+    at_slot(p, 1, "a/b", "1");
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    small.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    char *big = mb_calloc(1, 500001);
+    memset(big, '1', 500000);
+    assert_int_equal(mb_store_begin(p->store, NULL), 0);
+    assert_int_equal(b.ops->put(b.self, 2, "a/big", mb_bytes(big, 500000)), 0);
+    assert_int_equal(mb_store_commit_later(p->store, NULL), 0);
+    assert_int_equal(mb_store_wait(p->store, &error), MB_EIO);
+    assert_string_equal(error.code, "store.io");
+    assert_int_equal(mb_store_begin(p->store, &error), MB_EIO);
+    assert_string_equal(error.code, "store.io");
+    mb_store_close(p->store);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    free(big);
+
+    struct mb_buf text = {0};
+    assert_int_equal(mb_store_open(&p->store, p->path, NULL), 0);
+    dump(mb_store_backend(p->store), &text);
+    assert_string_equal(mb_buf_text(&text), "a/b=1\n");
+    mb_buf_clear(&text);
+}
+
 static void test_wipe(void **state)
 {
     struct place *p = *state;
@@ -601,10 +727,11 @@ static void test_failure_sticks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        CASE(test_views),        CASE(test_changed),     CASE(test_changed_many),
-        CASE(test_transactions), CASE(test_wipe),        CASE(test_verify),
-        CASE(test_malformed),    CASE(test_write_fails), CASE(test_failure_sticks),
-        CASE(test_uncommitted),
+        CASE(test_views),        CASE(test_changed),      CASE(test_changed_many),
+        CASE(test_transactions), CASE(test_wipe),         CASE(test_verify),
+        CASE(test_malformed),    CASE(test_write_fails),  CASE(test_failure_sticks),
+        CASE(test_uncommitted),  CASE(test_commit_later), CASE(test_much_later),
+        CASE(test_later_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
