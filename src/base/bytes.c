@@ -10,6 +10,8 @@
 
 #include "base/error.h"
 
+#define BUF_LEAST 128 /* most texts grow no further */
+
 /* Zero bytes are one byte, so that what comes back is never NULL. */
 static size_t at_least_one(size_t size)
 {
@@ -141,8 +143,10 @@ void mb_buf_reserve(struct mb_buf *b, size_t more)
     if (need <= b->cap)
         return;
     size_t cap = b->cap * 2 > need ? b->cap * 2 : need;
-    b->data = mb_realloc(b->data, cap < 32 ? 32 : cap);
-    b->cap = cap < 32 ? 32 : cap;
+    if (cap < BUF_LEAST)
+        cap = BUF_LEAST;
+    b->data = mb_realloc(b->data, cap);
+    b->cap = cap;
     b->data[b->len] = 0;
 }
 

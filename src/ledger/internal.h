@@ -209,6 +209,9 @@ struct mb_run {
     struct mb_kept *kept; /* what executed points at */
     size_t count, cap;
     size_t internal; /* commands run with the organisation's authority */
+    bool entered;    /* an id was taken in: of that hour, whose running hash is this */
+    uint64_t hour;
+    struct mb_seen_hash seen;
 };
 /* One envelope: 0, or what it was refused with. The caller looks at the transaction's err. */
 int mb_run_envelope(struct mb_run *run, const struct mb_checked *c, struct mb_error *error);

@@ -237,10 +237,12 @@ static void enter(struct mb_run *run, const struct mb_checked *c)
         mb_tx_stop(tx, rc, "ids taken in");
         return;
     }
-    struct mb_seen_hash running;
-    mb_seen_hash_read(&running, tx, seen.hour);
-    mb_seen_hash_add(&running, &seen);
-    mb_seen_hash_write(&running, tx, seen.hour);
+    if (!run->entered || run->hour != seen.hour)
+        mb_seen_hash_read(&run->seen, tx, seen.hour);
+    run->entered = true;
+    run->hour = seen.hour;
+    mb_seen_hash_add(&run->seen, &seen);
+    mb_seen_hash_write(&run->seen, tx, seen.hour);
 }
 
 static int unrepeated(struct mb_run *run, const struct mb_checked *c, struct mb_error *error)
