@@ -32,8 +32,10 @@ int fetch_run(struct fetch *f, struct mb_http_client *client, uint64_t tip,
 uint64_t fetch_slot(const struct fetch *f); /* of what the last run was for */
 void fetch_report(struct fetch *f, struct mb_report *r);
 
-/* Before archive and store are opened: put a snapshot that is here whole in their place. A history
- * that was there stays in DATA/archive.before-<slot>. */
+/* A file, or a folder with all that is in it. */
+void fetch_remove(const char *path);
+/* fetch_install.c. Before archive and store are opened: put a snapshot that is here whole in their
+ * place. A history that was there stays in DATA/archive.before-<slot>. */
 int fetch_install(struct node *n, struct mb_error *error);
 
 #endif

@@ -10,6 +10,7 @@ magicbizd_SOURCES = \
 	src/daemon/checkpoints.c \
 	src/daemon/consensus.c src/daemon/consensus_receive.c src/daemon/consensus_watch.c src/daemon/consensus_internal.h src/daemon/consensus.h \
 	src/daemon/fetch.c src/daemon/fetch.h \
+	src/daemon/fetch_install.c \
 	src/daemon/follow.c src/daemon/follow.h \
 	src/daemon/found.c src/daemon/found.h \
 	src/daemon/init.c \
