@@ -136,7 +136,6 @@ meets() { # NAME: replicas find each other in that folder
         "$work/meet" >>"$work/$1/magicbiz.conf"
     sed -i 's/^snapshot_behind = .*/snapshot_behind = 100000/' "$work/$1/magicbiz.conf"
 }
-at_three() { curl -s -m 20 --unix-socket "$work/three/run/public.sock" "http://x$1"; }
 operator() { curl -s -m 10 --unix-socket "$work/$1/run/operator.sock" "http://x/v1/$2"; }
 votes() { operator "$1" status | jq -e '.role == "replica" or .role == "leader"'; }
 in_force() { [ "$(get '/v1/state?key=core/config/next' | jq .value)" = null ]; }
@@ -156,7 +155,8 @@ for i in two three; do
     t 'it votes' wait_until 60 votes $i
     t 'the change is in force' wait_until 60 in_force
 done
-away=$(at_three /v1/org | jq .slot)
+stands() { away=$(operator three status | jq .slot) && [ "${away:-0}" -gt 0 ]; }
+t 'it has a slot' wait_until 20 stands
 stop three
 written=0
 for ((i = 0; i < 70; i++)); do put away "$i" && written=$((written + 1)); done
