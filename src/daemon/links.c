@@ -178,6 +178,8 @@ int links_start(struct links *l, uint64_t incarnation, struct mb_error *error)
         .tor = onions_tor(n),
         .port = LINKS_PORT,
         .resolve = folder ? resolve : NULL,
+        /* A replica that comes back is in touch with all others before it is needed. */
+        .backoff_ms = mb_config_int(n->config, "consensus", "election_ms") / 2,
         .body_bytes = BODY_MAX,
         .on_frame = on_frame,
         .on_ask = on_ask,

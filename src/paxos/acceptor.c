@@ -10,8 +10,9 @@ bool sticky(const struct mb_paxos *p, uint32_t from)
 {
     if (p->stage == LEADING)
         return true;
-    return p->now >= p->suspect_until && p->leader != 0 && p->leader != from &&
-           p->leader_heard_ms != NEVER && p->now - p->leader_heard_ms < election_timeout(p);
+    return p->stage == FOLLOWING && p->now >= p->suspect_until && p->leader != 0 &&
+           p->leader != from && p->leader_heard_ms != NEVER &&
+           p->now - p->leader_heard_ms < election_timeout(p);
 }
 
 static void refuse(struct mb_paxos *p, uint32_t to)

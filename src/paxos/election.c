@@ -7,6 +7,11 @@
 
 #include "paxos/internal.h"
 
+static void ask_again_later(struct mb_paxos *p)
+{
+    p->ask_at = p->now + 2 * round_trip(p) + p->options.heartbeat_min_ms;
+}
+
 static void arm(struct mb_paxos *p)
 {
     int64_t timeout = election_timeout(p);
@@ -70,6 +75,21 @@ static bool eligible(const struct mb_paxos *p)
            config_has(&p->configs[0], p->options.self);
 }
 
+/* Those that have not granted it: one that still hears the leader will not for long, and others may
+ * never have heard the question. */
+static void ask_grants(struct mb_paxos *p)
+{
+    for (size_t i = 0; i < p->peer_count; i++) {
+        if (p->peers[i].granted)
+            continue;
+        struct mb_paxos_message *m = tell(p, MB_PAXOS_PREVOTE, p->peers[i].number, 0);
+        m->ballot.round = p->own.round;
+        m->ballot.replica = p->options.self;
+        m->sent_ms = p->now; /* so that timeouts fit the round trip before anybody has led */
+    }
+    ask_again_later(p);
+}
+
 void stand(struct mb_paxos *p, bool forced)
 {
     if (!eligible(p))
@@ -82,12 +102,11 @@ void stand(struct mb_paxos *p, bool forced)
         return;
     }
     bool led = p->stage == LEADING;
+    if (p->stage != PREVOTING || p->own.round <= p->promised.round)
+        p->own.round = next_round(p); /* else grants that are on their way still count */
     p->stage = PREVOTING;
     arm(p);
-    struct mb_paxos_message *m = tell(p, MB_PAXOS_PREVOTE, 0, 0);
-    m->ballot.round = p->own.round = next_round(p);
-    m->ballot.replica = p->options.self;
-    m->sent_ms = p->now; /* so that timeouts fit the round trip before anybody has led */
+    ask_grants(p);
     if (led)
         role_changed(p);
 }
@@ -145,7 +164,7 @@ void ask_promises(struct mb_paxos *p, uint64_t ticket)
         m->slot = p->peers[i].promise_next;
         m->forced = p->forced;
     }
-    p->prepare_at = p->now + 2 * round_trip(p) + p->options.heartbeat_min_ms;
+    ask_again_later(p);
 }
 
 void prepare(struct mb_paxos *p)
@@ -262,6 +281,11 @@ void on_promise(struct mb_paxos *p, struct peer *from, const struct mb_paxos_mes
 
 void on_refusal(struct mb_paxos *p, const struct mb_paxos_message *m)
 {
+    if (p->stage == PREVOTING && m->ballot.round >= p->own.round) {
+        p->own.round = 0;
+        stand(p, false); /* in a round that may be granted */
+        return;
+    }
     if ((p->stage != PREPARING && p->stage != LEADING) ||
         mb_ballot_compare(&m->ballot, &p->own) <= 0)
         return;
@@ -281,7 +305,9 @@ void elect(struct mb_paxos *p)
 {
     if (p->stage == LEADING)
         return;
-    if (p->stage == PREPARING && p->now >= p->prepare_at)
+    if (p->stage == PREVOTING && p->now >= p->ask_at)
+        ask_grants(p);
+    if (p->stage == PREPARING && p->now >= p->ask_at)
         ask_promises(p, p->promise_ticket);
     if (p->election_at == NEVER && !p->stopping && member(p))
         arm(p);

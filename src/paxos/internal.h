@@ -101,8 +101,8 @@ struct mb_paxos {
 
     /* Candidate and leader. */
     struct mb_ballot own;
-    int64_t prepare_at; /* ask again */
-    uint64_t prepared;  /* version of the newest configuration that phase 1 was done with */
+    int64_t ask_at;    /* those that have not granted or promised: again */
+    uint64_t prepared; /* version of the newest configuration that phase 1 was done with */
     uint64_t learn_to, found_to, next_slot;
     int64_t led_ms, heartbeat_at, proposed_ms;
     int64_t moved_ms; /* something was chosen, or nothing waited to be */

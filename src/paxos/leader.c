@@ -230,7 +230,7 @@ void lead(struct mb_paxos *p)
     }
     if (preparing_again(p))
         promised_self(p); /* those that have not answered may vote no more */
-    if (preparing_again(p) && p->now >= p->prepare_at)
+    if (preparing_again(p) && p->now >= p->ask_at)
         ask_promises(p, 0);
     if (p->next_slot <= p->delivered)
         p->next_slot = p->delivered + 1; /* what an earlier leader proposed was chosen after all */

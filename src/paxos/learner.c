@@ -105,14 +105,23 @@ void on_learn(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message *
     e->upto = m->upto < p->applied ? m->upto : p->applied;
 }
 
-/* A replica that is ahead; of several, chance decides. */
+/* A replica that is ahead, and one that was heard of late if there is any; of several, chance
+ * decides. */
 static const struct peer *ahead(const struct mb_paxos *p)
 {
     const struct peer *found = NULL;
+    bool found_alive = false;
     uint64_t seen = 0;
-    for (size_t i = 0; i < p->peer_count; i++)
-        if (p->peers[i].tip > p->delivered && (found == NULL || p->random % ++seen == 0))
-            found = &p->peers[i];
+    for (size_t i = 0; i < p->peer_count; i++) {
+        const struct peer *q = &p->peers[i];
+        bool is_alive = q->heard_ms >= 0 && p->now - q->heard_ms < election_timeout(p);
+        if (q->tip <= p->delivered || (found_alive && !is_alive))
+            continue;
+        seen = is_alive && !found_alive ? 1 : seen + 1;
+        found_alive = is_alive;
+        if (p->random % seen == 0)
+            found = q;
+    }
     return found;
 }
 

@@ -274,7 +274,8 @@ struct mb_bytes held_bytes(const struct held *h)
  * is as old as the last election: it counts only where there is no leader. */
 static bool counts(const struct mb_paxos *p, const struct peer *q)
 {
-    return q->round_trip >= 0 && (p->stage == LEADING || p->leader == 0 || p->leader == q->number);
+    return q->round_trip >= 0 &&
+           (p->stage != FOLLOWING || p->leader == 0 || p->leader == q->number);
 }
 
 int64_t round_trip(const struct mb_paxos *p)
@@ -314,18 +315,18 @@ static void measure(struct mb_paxos *p, struct peer *q, const struct mb_paxos_me
         return;
     if (sample > election_timeout(p))
         sample = election_timeout(p);
-    /* Jacobson, "Congestion Avoidance and Control", 1988; anew where the last ones are long ago,
-     * and were longer. */
-    bool old = p->now > q->measured_ms + election_timeout(p) && sample < q->round_trip;
+    /* Jacobson, "Congestion Avoidance and Control", 1988, but that what comes sooner than it was
+     * expected makes no timeout longer; anew where the last ones are long ago, and were longer. */
+    bool old = p->now > q->measured_ms + p->options.election_floor_ms && sample < q->round_trip;
     q->measured_ms = p->now;
     if (q->round_trip < 0 || old) {
         q->round_trip = sample;
         q->variance = sample / 2;
         return;
     }
-    int64_t off = sample - q->round_trip;
+    int64_t off = sample - q->round_trip, deviation = off < -q->variance ? q->variance : off;
     q->round_trip += off / 8;
-    q->variance += ((off < 0 ? -off : off) - q->variance) / 4;
+    q->variance += ((deviation < 0 ? -deviation : deviation) - q->variance) / 4;
 }
 
 static int64_t timer_at(const struct mb_paxos *p)
@@ -333,8 +334,8 @@ static int64_t timer_at(const struct mb_paxos *p)
     int64_t at = p->delivered > p->applied ? NEVER : p->learn_at, reads = reads_until(p);
     if (p->election_at < at)
         at = p->election_at;
-    if ((p->stage == PREPARING || preparing_again(p)) && p->prepare_at < at)
-        at = p->prepare_at;
+    if ((p->stage == PREVOTING || p->stage == PREPARING || preparing_again(p)) && p->ask_at < at)
+        at = p->ask_at;
     if (p->stage == LEADING && p->heartbeat_at < at)
         at = p->heartbeat_at;
     if (p->stage == LEADING && proposal_at(p) > p->now && proposal_at(p) < at)

@@ -9,7 +9,6 @@
 #include "peer/internal.h"
 
 #define BACKOFF_FIRST_MS 100
-#define BACKOFF_MAX_MS   10000
 #define CONNECT_MS       60000 /* Tor looks the service up and builds two circuits meanwhile */
 #define PATH_SIZE        108   /* of struct sockaddr_un */
 
@@ -83,9 +82,9 @@ void dial_soon(struct dial *d)
 {
     /* Half of it for certain, half by chance: replicas that lost their streams together do not
      * come back together. */
-    int64_t half = d->backoff_ms / 2;
+    int64_t half = d->backoff_ms / 2, most = d->peer->p->o.backoff_ms;
     mb_timer_set(d->timer, half + (int64_t)randombytes_uniform((uint32_t)half + 1));
-    d->backoff_ms = d->backoff_ms * 2 < BACKOFF_MAX_MS ? d->backoff_ms * 2 : BACKOFF_MAX_MS;
+    d->backoff_ms = d->backoff_ms * 2 < most ? d->backoff_ms * 2 : most;
 }
 
 void dial_reached(struct dial *d)

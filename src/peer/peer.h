@@ -57,6 +57,7 @@ struct mb_peers_options {
     int (*resolve)(void *arg, uint32_t number, enum mb_peer_channel channel, char *path,
                    size_t size);
 
+    int64_t backoff_ms;   /* most between two attempts to dial a peer, at most 10,000; 0: that */
     int64_t heartbeat_ms; /* 0: 1,000. A stream silent for 4 of them + 4 round trips is closed. */
     size_t queue_bytes;   /* unacknowledged frames kept for each peer; 0: 8 MiB */
     uint64_t body_bytes;  /* longest body taken with a request, on disk, MB_PEER_ASKS_MAX at once

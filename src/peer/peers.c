@@ -12,6 +12,7 @@
 
 #include "peer/internal.h"
 
+#define BACKOFF_MS      10000
 #define HEARTBEAT_MS    1000
 #define QUEUE_BYTES     (8 * 1024 * 1024)
 #define PENDING_MAX     32  /* accepted streams whose peer has not proved itself */
@@ -129,7 +130,7 @@ int mb_peers_new(struct mb_peers **out, const struct mb_peers_options *options,
     const struct mb_peers_options *o = options;
     if (o->loop == NULL || o->self == 0 || o->key == NULL || o->listen == NULL ||
         o->temp_dir == NULL || o->on_frame == NULL || (o->tor == NULL && o->resolve == NULL) ||
-        o->heartbeat_ms < 0)
+        o->heartbeat_ms < 0 || o->backoff_ms < 0)
         return mb_fail(error, MB_EINVAL, "peer.options", "an option of the peers is missing");
     SSL_CTX *tls;
     int rc = peer_tls_context(&tls, o->key, error);
@@ -145,6 +146,8 @@ int mb_peers_new(struct mb_peers **out, const struct mb_peers_options *options,
     p->o.key = NULL;
     p->o.listen = p->listen = mb_strdup(o->listen);
     p->o.temp_dir = p->temp_dir = mb_strdup(o->temp_dir);
+    if (p->o.backoff_ms == 0 || p->o.backoff_ms > BACKOFF_MS)
+        p->o.backoff_ms = BACKOFF_MS;
     if (p->o.heartbeat_ms == 0)
         p->o.heartbeat_ms = HEARTBEAT_MS;
     if (p->o.queue_bytes == 0)

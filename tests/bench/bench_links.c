@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /*
- * Replicas that are far from each other. bench_links [FOLDER]: below FOLDER (.), real magicbizds,
- * whose streams go through tests/integration/chaos-proxy:
+ * Replicas that are far from each other. bench_links [FOLDER [REPLICAS [ROUND_TRIP_MS…]]]: below
+ * FOLDER (.), real magicbizds, whose streams go through tests/integration/chaos-proxy:
  *
- * Commits: three replicas and five, with the settings as they are by default, at round trips of
- * 0.3, 0.6 and 2 s, all streams dying every 20 s, for MB_LINKS_SECONDS (60) each; one client at the
- * leader and one at a follower, each with one command outstanding. Their median in round trips, the
- * errors they saw, and how often anybody stood for election. Then 512 outstanding at the leader,
- * beside 512 a round trip.
+ * Commits: three replicas and five, with the settings as they are by default but for the number of
+ * connections, at round trips of 0.3, 0.6 and 2 s, all streams dying every 20 s, for
+ * MB_LINKS_SECONDS (60) each; one client at the leader and one at a follower, each with one command
+ * outstanding. Their median in round trips, the errors they saw, and how often anybody stood for
+ * election. Then MB_LINKS_OUTSTANDING (2048) at the leader, beside as many without any delay.
  *
- * Failovers: MB_LINKS_FAILOVERS (10) times the leader of three is killed, every other time soon
+ * Failovers: MB_LINKS_FAILOVERS (30) times the leader of three is killed, every other time soon
  * after streams were slow; how long until the next command is acknowledged, in election timeouts as
- * those that survive have measured them.
+ * those that survive had measured them when it was killed.
  */
 #include "config.h"
 
@@ -36,7 +36,8 @@
 #define AWAIT_S    120.0
 #define SLOW_S     4
 #define SETTLE_S   3
-#define MANY       512
+#define TRIPS_MAX  8
+#define KILLS_MAX  1000
 
 struct world {
     struct replicas replicas;
@@ -217,25 +218,33 @@ static int connect_to(const void *daemon)
     return daemon_connect(daemon);
 }
 
-static void many(struct world *w, unsigned trip_ms)
+/* Commands a second with so many outstanding at the leader. */
+static double many(struct world *w, unsigned trip_ms, unsigned outstanding)
 {
     struct replicas *r = &w->replicas;
-    static struct mb_buf requests[4 * MANY];
-    static double latency[4 * MANY];
+    unsigned count = 4 * outstanding;
+    struct mb_buf *requests = mb_calloc(count, sizeof *requests);
+    double *latency = mb_calloc(count, sizeof *latency);
+    tell(w, "delay %u\n", trip_ms / 2);
+    sleep(SETTLE_S + 4 * trip_ms / 1000);
     int leader = replicas_await(r, AWAIT_S);
     must(leader >= 0, "agreeing on a leader");
-    for (size_t i = 0; i < 4 * MANY; i++)
+    for (unsigned i = 0; i < count; i++)
         make(&r->of[0], &requests[i]);
     struct load load = {.connect = connect_to, .arg = &r->of[leader], .fine = "\"ok\":true"};
-    double rate = 4 * MANY / load_run(&load, MANY, requests, 4 * MANY, latency);
-    figure("/s", rate, "links_%zu_%ums_%d_outstanding", r->count, trip_ms, MANY);
-    figure("ratio", rate * trip_ms / 1e3 / MANY, "links_%zu_%ums_of_%d_a_round_trip", r->count,
-           trip_ms, MANY);
+    double rate = count / load_run(&load, outstanding, requests, count, latency);
+    figure("/s", rate, "links_%zu_%ums_%u_outstanding", r->count, trip_ms, outstanding);
+    for (unsigned i = 0; i < count; i++)
+        mb_buf_clear(&requests[i]);
+    free(requests);
+    free(latency);
+    return rate;
 }
 
 /* --- Failovers. --- */
 
-static void failover(struct world *w, unsigned number)
+/* Election timeouts until a command is acknowledged again. */
+static double failover(struct world *w, unsigned number)
 {
     struct replicas *r = &w->replicas;
     struct mb_buf request = {0};
@@ -272,6 +281,7 @@ static void failover(struct world *w, unsigned number)
     fflush(stdout);
     mb_buf_clear(&request);
     daemon_start(killed);
+    return took / timeout;
 }
 
 static unsigned from_environment(const char *name, unsigned otherwise)
@@ -280,33 +290,59 @@ static unsigned from_environment(const char *name, unsigned otherwise)
     return text == NULL ? otherwise : (unsigned)strtoul(text, NULL, 10);
 }
 
+static void failovers(const char *below, unsigned count)
+{
+    static double took[KILLS_MAX];
+    struct world w;
+    world_start(&w, below, 3,
+                "election_ms = 1000\nrebuild_ms = 100\nheartbeat_ms = 100\n"
+                "round_trip_ms = 20\n");
+    for (unsigned i = 0; i < count; i++)
+        took[i] = failover(&w, i);
+    replicas_await(&w.replicas, AWAIT_S);
+    world_close(&w);
+    figure("election timeouts", median(took, count), "failover_median");
+    figure("election timeouts", took[(count - 1) * 9 / 10], "failover_p90");
+    figure("election timeouts", took[count - 1], "failover_max");
+}
+
+static void far(const char *below, size_t count, const unsigned *trips, size_t trip_count,
+                unsigned duration)
+{
+    unsigned outstanding = from_environment("MB_LINKS_OUTSTANDING", 2048);
+    struct world w;
+    world_start(&w, below, count, "");
+    for (size_t i = 0; i < trip_count; i++) {
+        commits(&w, trips[i], duration);
+        double rate = many(&w, 0, outstanding);
+        figure("ratio", many(&w, trips[i], outstanding) / rate, "links_%zu_%ums_of_0ms", count,
+               trips[i]);
+    }
+    world_close(&w);
+}
+
 int main(int argc, char **argv)
 {
-    static const unsigned trips[] = {300, 600, 2000};
-    static const size_t counts[] = {3, 5};
+    unsigned trips[TRIPS_MAX] = {300, 600, 2000};
+    size_t counts[] = {3, 5}, count_count = 2, trip_count = 3;
     const char *below = argc > 1 ? argv[1] : ".";
     unsigned duration = from_environment("MB_LINKS_SECONDS", 60),
-             failovers = from_environment("MB_LINKS_FAILOVERS", 10);
-    struct world w;
+             kills = from_environment("MB_LINKS_FAILOVERS", 30);
+    must(kills <= KILLS_MAX && argc <= 3 + TRIPS_MAX, "arguments");
+    if (argc > 2) {
+        counts[0] = strtoul(argv[2], NULL, 10);
+        count_count = 1;
+    }
+    if (argc > 3)
+        trip_count = 0;
+    for (int i = 3; i < argc; i++)
+        trips[trip_count++] = (unsigned)strtoul(argv[i], NULL, 10);
     setenv("MAGICBIZ_MODULE_DIR", "tests/bench/.libs", 1);
     signal(SIGPIPE, SIG_IGN);
-    for (size_t i = 0; i < sizeof counts / sizeof *counts && duration > 0; i++) {
-        world_start(&w, below, counts[i], "");
-        for (size_t k = 0; k < sizeof trips / sizeof *trips; k++) {
-            commits(&w, trips[k], duration);
-            many(&w, trips[k]);
-        }
-        world_close(&w);
-    }
-    if (failovers > 0) {
-        world_start(&w, below, 3,
-                    "election_ms = 1000\nrebuild_ms = 100\nheartbeat_ms = 100\n"
-                    "round_trip_ms = 20\n");
-        for (unsigned i = 0; i < failovers; i++)
-            failover(&w, i);
-        replicas_await(&w.replicas, AWAIT_S);
-        world_close(&w);
-    }
+    for (size_t i = 0; i < count_count && duration > 0; i++)
+        far(below, counts[i], trips, trip_count, duration);
+    if (kills > 0)
+        failovers(below, kills);
     figure("processes", load_average(), "links_load");
     return 0;
 }

@@ -163,7 +163,7 @@ void daemon_found(struct daemon *d, const char *below, const char *module)
     free(log);
     char *config = path_in(d->folder, "data/magicbiz.conf");
     FILE *f = fopen(config, "a");
-    must(f != NULL && fputs("[http]\nconnections = 1000\n", f) >= 0 && fclose(f) == 0, config);
+    must(f != NULL && fputs("[http]\nconnections = 4096\n", f) >= 0 && fclose(f) == 0, config);
     free(config);
     read_org(d);
     d->expires = (int64_t)time(NULL) / 3600 * 3600 + 86400;

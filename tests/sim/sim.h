@@ -39,6 +39,7 @@ extern const char *const fault_names[FAULTS];
 struct command {
     enum { COMMAND_PLAIN, COMMAND_ADD, COMMAND_REMOVE } kind;
     uint32_t replica;            /* to add or remove */
+    uint64_t ready;              /* to add: the slot that it stood at then */
     uint64_t slot;               /* in which it took effect; 0: not yet */
     uint64_t acked;              /* the slot at which a client was told; 0: not yet */
     struct mb_checked *envelope; /* of the real ledger */

@@ -192,12 +192,14 @@ bool state_has(struct world *w, struct state *s, uint32_t id)
     return there;
 }
 
-/* One change at a time, each of one replica; a number is used once. */
+/* One change at a time, each of one replica; a number is used once; and who is added has followed
+ * until lately, or it might know nobody any more. */
 static const struct mb_paxos_config *change(struct world *w, struct state *s,
                                             const struct command *c)
 {
     const struct mb_paxos_config *old = &s->configs[s->config_count - 1];
-    if (c->kind == COMMAND_PLAIN || old->from > s->applied)
+    if (c->kind == COMMAND_PLAIN || old->from > s->applied ||
+        (c->kind == COMMAND_ADD && s->applied > c->ready + MB_HEADERS_KEPT))
         return NULL;
     struct mb_paxos_config next = {.from = s->applied + MB_PAXOS_WINDOW,
                                    .version = old->version + 1};

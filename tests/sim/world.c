@@ -293,8 +293,10 @@ static void change_members(struct world *w)
     w->commands[id].kind = add ? COMMAND_ADD : COMMAND_REMOVE;
     w->commands[id].replica = add ? next : c->members[chance(w, c->count)];
     trace(w, "to %u: %s %u", r->number, add ? "add" : "remove", w->commands[id].replica);
-    if (add)
+    if (add) {
         replica_add(w, next);
+        w->commands[id].ready = w->replicas[next].state.applied;
+    }
 }
 
 static void one_trouble(struct world *w, enum fault f)

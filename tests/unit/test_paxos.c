@@ -309,6 +309,59 @@ static void timeouts_come_down(void **state)
     net_free(n);
 }
 
+/* Who still sticks to a leader that is gone is asked again as soon as it no longer does, and not
+ * after another election timeout. */
+static void asked_again(void **state)
+{
+    struct net *n = net_new(3);
+    (void)state;
+    for (int i = 0; i < 20; i++) {
+        uint32_t first = leader_of(n);
+        assert_int_not_equal(first, 0);
+        n->cut[first % 3 + 1] = true;
+        run(n, 270);
+        n->cut[first % 3 + 1] = false;
+        n->cut[first] = true;
+        run(n, 300 + 100); /* it stands after 30 to 330, the third grants it from 300 on */
+        assert_int_not_equal(leader_of(n), 0);
+        n->cut[first] = false;
+        run(n, 2000);
+    }
+    net_free(n);
+}
+
+/* Others have promised rounds that a candidate has not heard of: it asks anew once they say so. */
+static void refused_round(void **state)
+{
+    struct mb_paxos_config c = {.from = 1, .version = 1, .members = {1, 2, 3}, .count = 3};
+    struct mb_paxos_options options = {.self = 1,
+                                       .election_floor_ms = 300,
+                                       .heartbeat_min_ms = 20,
+                                       .round_trip_ms = 20,
+                                       .flight_bytes = 1 << 20};
+    struct mb_paxos_start s = {.incarnation = 1, .configs = &c, .config_count = 1};
+    struct mb_paxos *core = mb_paxos_new(&options);
+    struct mb_effects effects = {0};
+    (void)state;
+    mb_paxos_step(core, &(struct mb_event){.kind = MB_EVENT_START, .start = &s}, &effects);
+    mb_paxos_step(core, &(struct mb_event){.kind = MB_EVENT_TICK, .now_ms = 1000}, &effects);
+    assert_int_equal(effects.of[0].message.kind, MB_PAXOS_PREVOTE);
+    assert_int_equal(effects.of[0].message.ballot.round, 1);
+    struct mb_paxos_message refusal = {.kind = MB_PAXOS_REFUSAL, .ballot = {.round = 7}};
+    struct mb_event e = {.kind = MB_EVENT_RECEIVE, .now_ms = 1010, .from = 2, .message = &refusal};
+    mb_paxos_step(core, &e, &effects);
+    assert_int_equal(effects.of[0].message.kind, MB_PAXOS_PREVOTE);
+    assert_int_equal(effects.of[0].message.ballot.round, 8);
+    mb_paxos_step(core, &e, &effects); /* an old one changes nothing */
+    assert_int_equal(effects.count, 0);
+    /* And nobody having answered, again soon, in the same round: an answer may be on its way. */
+    mb_paxos_step(core, &(struct mb_event){.kind = MB_EVENT_TICK, .now_ms = 1200}, &effects);
+    assert_int_equal(effects.of[0].message.kind, MB_PAXOS_PREVOTE);
+    assert_int_equal(effects.of[0].message.ballot.round, 8);
+    mb_effects_clear(&effects);
+    mb_paxos_free(core);
+}
+
 /* A leader that everybody hears, and whose values nobody accepts. */
 static void stalled(void **state)
 {
@@ -499,6 +552,8 @@ int main(void)
         cmocka_unit_test(alone),
         cmocka_unit_test(failover),
         cmocka_unit_test(handover),
+        cmocka_unit_test(asked_again),
+        cmocka_unit_test(refused_round),
         cmocka_unit_test(stalled),
         cmocka_unit_test(suspected),
         cmocka_unit_test(catches_up),
