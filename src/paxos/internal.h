@@ -45,6 +45,7 @@ struct peer {
     bool granted, promised;       /* in this candidacy */
     uint64_t promise_next;        /* the slot from which its promise still has to come */
     uint64_t read_round;          /* the newest it has confirmed */
+    uint64_t asked_to;            /* the last slot it was asked for: it is believed up to there */
 };
 struct read {
     uint64_t id;
@@ -159,7 +160,7 @@ bool sticky(const struct mb_paxos *p, uint32_t from);
 void vote(struct entry *e, uint32_t number, const struct mb_ballot *ballot,
           const struct mb_hash *hash);
 void on_accepted(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message *m);
-void on_chosen(struct mb_paxos *p, const struct mb_paxos_message *m);
+void on_chosen(struct mb_paxos *p, const struct peer *from, const struct mb_paxos_message *m);
 void on_learn(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message *m);
 void on_applied(struct mb_paxos *p, uint64_t slot, const struct mb_paxos_config *config);
 void deliver(struct mb_paxos *p);

@@ -47,14 +47,13 @@ static const struct mb_hash *agreed(const struct mb_paxos *p, const struct entry
     return NULL;
 }
 
-/* What was chosen for the slot, if it is known and here. */
+/* What was chosen for the slot, if it is known and here: what we have counted ourselves is believed
+ * before what somebody says. */
 static const struct held *chosen(const struct mb_paxos *p, const struct entry *e)
 {
-    if (e->chosen)
-        return &e->other;
     const struct mb_hash *hash = agreed(p, e);
     if (hash == NULL)
-        return NULL;
+        return e->chosen ? &e->other : NULL;
     if (e->accepted.data != NULL && mb_hash_equal(hash, &e->accepted.hash))
         return &e->accepted;
     if (e->other.data != NULL && mb_hash_equal(hash, &e->other.hash))
@@ -77,15 +76,26 @@ void deliver(struct mb_paxos *p)
     }
 }
 
-void on_chosen(struct mb_paxos *p, const struct mb_paxos_message *m)
+/* Whether it is known already, or is not what a majority has accepted. */
+static bool needless(const struct mb_paxos *p, const struct entry *e, struct mb_bytes value)
+{
+    const struct mb_hash *hash = agreed(p, e);
+    if (hash == NULL || (e->chosen && mb_hash_equal(hash, &e->other.hash)))
+        return e->chosen;
+    struct mb_hash said = mb_sha256(value.data, value.len);
+    return !mb_hash_equal(hash, &said);
+}
+
+void on_chosen(struct mb_paxos *p, const struct peer *from, const struct mb_paxos_message *m)
 {
     static const struct mb_ballot none = {0};
     for (size_t i = 0; i < m->count; i++) {
-        struct entry *e = entry_at(p, m->items[i].slot, true);
-        if (e == NULL || e->chosen ||
-            !room_for(p, e->slot, p->kept, e->promised ? 0 : e->other.len, m->items[i].value.len))
+        const struct mb_paxos_item *item = &m->items[i];
+        struct entry *e = item->slot > from->asked_to ? NULL : entry_at(p, item->slot, true);
+        if (e == NULL || needless(p, e, item->value) ||
+            !room_for(p, e->slot, p->kept, e->promised ? 0 : e->other.len, item->value.len))
             continue;
-        hold_other(p, e, false, &none, m->items[i].value);
+        hold_other(p, e, false, &none, item->value);
         e->chosen = true;
     }
     if (p->learning) {
@@ -107,13 +117,13 @@ void on_learn(struct mb_paxos *p, uint32_t from, const struct mb_paxos_message *
 
 /* A replica that is ahead, and one that was heard of late if there is any; of several, chance
  * decides. */
-static const struct peer *ahead(const struct mb_paxos *p)
+static struct peer *ahead(struct mb_paxos *p)
 {
-    const struct peer *found = NULL;
+    struct peer *found = NULL;
     bool found_alive = false;
     uint64_t seen = 0;
     for (size_t i = 0; i < p->peer_count; i++) {
-        const struct peer *q = &p->peers[i];
+        struct peer *q = &p->peers[i];
         bool is_alive = q->heard_ms >= 0 && p->now - q->heard_ms < election_timeout(p);
         if (q->tip <= p->delivered || (found_alive && !is_alive))
             continue;
@@ -131,7 +141,7 @@ static const struct peer *ahead(const struct mb_paxos *p)
  */
 void learn(struct mb_paxos *p)
 {
-    const struct peer *q = ahead(p);
+    struct peer *q = ahead(p);
     int64_t patience = round_trip(p) + p->options.heartbeat_min_ms;
     if (q == NULL) {
         p->learn_at = NEVER;
@@ -155,6 +165,7 @@ void learn(struct mb_paxos *p)
     struct mb_paxos_message *m = tell(p, MB_PAXOS_LEARN, q->number, 0);
     m->slot = p->delivered + 1;
     m->upto = q->tip < p->delivered + LEARN_SLOTS ? q->tip : p->delivered + LEARN_SLOTS;
+    q->asked_to = m->upto;
     p->learning = true;
     p->learn_mark = p->delivered;
     p->learn_at = p->now + 2 * patience;

@@ -413,7 +413,7 @@ static void receive(struct mb_paxos *p, uint32_t from, const struct mb_paxos_mes
         on_learn(p, from, m);
         break;
     case MB_PAXOS_CHOSEN:
-        on_chosen(p, m);
+        on_chosen(p, q, m);
         break;
     case MB_PAXOS_READ:
         read_begin(p, from, m->id);

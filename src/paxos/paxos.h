@@ -16,7 +16,8 @@
  *     this majority knows for the slot, if there is any.
  * P4  A value is chosen for a slot when a majority of the configuration that governs the slot has
  *     durably accepted it in one ballot. Learners count equal hashes, so that a leader which tells
- *     replicas different things gets nothing chosen.
+ *     replicas different things gets nothing chosen. What one replica says was chosen is believed
+ *     where it was asked, and never against such a count.
  * P5  A slot is proposed only when the slot one window before it has been applied, and a
  *     configuration decided in slot s governs slots from s + window on: whoever proposes or counts
  *     votes for a slot knows its configuration. Configurations change by one replica at a time: any

@@ -427,6 +427,76 @@ static void abstains(void **state)
     net_free(n);
 }
 
+/* Have a core ask replica 2 what was chosen for the slots up to this one. */
+static void ask(struct mb_paxos *core, uint64_t tip)
+{
+    struct mb_effects effects = {0};
+    struct mb_paxos_message m = {.kind = MB_PAXOS_REFUSAL, .tip = tip};
+    struct mb_event e = {.kind = MB_EVENT_RECEIVE, .from = 2, .message = &m};
+    bool asked = false;
+    for (; !asked; e.now_ms += 40) {
+        assert_true(e.now_ms < 2000);
+        mb_paxos_step(core, &e, &effects);
+        for (size_t i = 0; i < effects.count; i++)
+            asked |= effects.of[i].to == 2 && effects.of[i].message.kind == MB_PAXOS_LEARN;
+    }
+    mb_effects_clear(&effects);
+}
+
+/* What core takes to be chosen for slot 1 in this step; 0: nothing. */
+static char taken(struct mb_paxos *core, uint32_t from, const struct mb_paxos_message *m)
+{
+    struct mb_effects effects = {0};
+    struct mb_event e = {.kind = MB_EVENT_RECEIVE, .from = from, .message = m};
+    char found = 0;
+    mb_paxos_step(core, &e, &effects);
+    for (size_t i = 0; i < effects.count; i++)
+        if (effects.of[i].kind == MB_EFFECT_CHOSEN) {
+            assert_int_equal(effects.of[i].slot, 1);
+            found = (char)effects.of[i].value.data[0];
+        }
+    mb_effects_clear(&effects);
+    return found;
+}
+
+/* A replica that lies about what was chosen is believed only where it was asked, and never against
+ * what a majority has accepted. */
+static void liar(void **state)
+{
+    struct mb_paxos_config c = {.from = 1, .version = 1, .members = {1, 2, 3, 4, 5}, .count = 5};
+    struct mb_paxos_options options = {.self = 1,
+                                       .election_floor_ms = 5000,
+                                       .heartbeat_min_ms = 20,
+                                       .round_trip_ms = 20,
+                                       .flight_bytes = 1 << 20};
+    struct mb_paxos_start s = {.incarnation = 1, .configs = &c, .config_count = 1};
+    struct mb_ballot ballot = {.round = 1, .replica = 3, .incarnation = 1};
+    struct mb_paxos_item lie = {.slot = 1, .value = mb_bytes_of("b")},
+                         truth = {.slot = 1, .value = mb_bytes_of("a")};
+    struct mb_paxos_message lies = {.kind = MB_PAXOS_CHOSEN, .items = &lie, .count = 1},
+                            tells = {.kind = MB_PAXOS_CHOSEN, .items = &truth, .count = 1},
+                            accepted = {.kind = MB_PAXOS_ACCEPTED,
+                                        .ballot = ballot,
+                                        .slot = 1,
+                                        .hash = mb_sha256("a", 1)};
+    (void)state;
+    for (int counted = 0; counted < 2; counted++) {
+        struct mb_effects effects = {0};
+        struct mb_paxos *core = mb_paxos_new(&options);
+        mb_paxos_step(core, &(struct mb_event){.kind = MB_EVENT_START, .start = &s}, &effects);
+        assert_int_equal(taken(core, 2, &lies), 0); /* nobody asked */
+        if (counted)
+            for (uint32_t from = 3; from <= 5; from++)
+                assert_int_equal(taken(core, from, &accepted), 0);
+        ask(core, 1);
+        assert_int_equal(taken(core, 3, &lies), 0); /* it was not asked */
+        assert_int_equal(taken(core, 2, &lies), counted ? 0 : 'b');
+        assert_int_equal(taken(core, 2, &tells), counted ? 'a' : 0);
+        mb_effects_clear(&effects);
+        mb_paxos_free(core);
+    }
+}
+
 /* What a leader may make a replica keep: ahead_bytes, and the next slot's value always. */
 static void bounded(void **state)
 {
@@ -463,6 +533,7 @@ static void bounded(void **state)
     assert_int_equal(mb_paxos_status(core).kept_bytes, 11 * LEN);
     assert_int_equal(mb_paxos_status(core).crowded, 2 * (MB_PAXOS_AHEAD_MAX - 11));
     /* What is said to be chosen has no more room, but for the next slot: which is applied. */
+    ask(core, 2);
     struct mb_paxos_item items[2] = {{.slot = 1, .value = mb_bytes(bytes, LEN)},
                                      {.slot = 2, .value = mb_bytes(bytes, LEN)}};
     struct mb_paxos_message m = {.kind = MB_PAXOS_CHOSEN, .items = items, .count = 2};
@@ -562,6 +633,7 @@ int main(void)
         cmocka_unit_test(timeouts_come_down),
         cmocka_unit_test(abstains),
         cmocka_unit_test(bounded),
+        cmocka_unit_test(liar),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
