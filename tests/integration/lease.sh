@@ -4,13 +4,17 @@
 # Three replicas on the private Tor network, each with a tor of its own: they meet over peer onions that
 # only they find, hand over the key of the organisation's onion, and the onion moves with the lease when
 # the leader's machine is gone. Then one is removed, and the onion changes.
-. "$(dirname "$0")/lib.sh"
+patience=120
+. "$(dirname "$0")/lib-replicas.sh"
 use_network
+tor=(--tor child --torrc "$MAGICBIZ_TORRC")
 data=$work/d1
+settings() {
+    sed -i 's/^\[tor\]$/&\npublish_jitter = 0/' "$work/d$1/magicbiz.conf"
+    printf '\n[consensus]\nelection_ms = 3000\nrebuild_ms = 1000\n' >>"$work/d$1/magicbiz.conf"
+}
+up() { start_daemon "n$1" "$work/d$1" setsid; } # in a process group of its own, as a machine that can be lost
 
-# on N PATH: what replica N's operator sees
-on() { curl -s -m 10 --unix-socket "$work/d$1/run/operator.sock" "http://x$2"; }
-metric() { on "$1" /metrics | awk -v n="magicbiz_$2" '$1 == n { print $2 }'; }
 leader_is_not() { [ "$(metric "$1" consensus_leader)" -gt 0 ] && [ "$(metric "$1" consensus_leader)" != "$2" ]; }
 holds() { [ "$(metric "$1" tor_organisation)" = 1 ]; }
 has_onion() { on "$1" /v1/health | jq -e --arg n "$2" 'any(.tor.onions[]; .name == $n and .reachable)'; }
@@ -18,8 +22,7 @@ has_key() { cmp -s "$data/keys/organisation.onion" "$work/d$1/keys/organisation.
 ask() { curl -s -m "${2-4}" --socks5-hostname "$MAGICBIZ_SOCKS" "http://$1/v1/org"; }
 answers() { [ "$(ask "$1" | jq -r .org)" = "$org" ]; }
 send_by_onion() {
-    envelope "$HOME/.config/magicbiz/ids/default" \
-        "$(command_text "$HOME/.config/magicbiz/ids/default" org.param.set '{"name":"c","value":3}')" |
+    envelope "$ids/default" "$(command_text "$ids/default" org.param.set '{"name":"c","value":3}')" |
         curl -s -m 20 --socks5-hostname "$MAGICBIZ_SOCKS" -H 'Content-Type: application/json' --data-binary @- "http://$onion/v1/commands" |
         jq -e '.slot > 0'
 }
@@ -45,48 +48,17 @@ again() { # ONION SECONDS
 }
 began() { began=$(date +%s%N); }
 seconds() { local ms=$((($(date +%s%N) - began) / 1000000)); printf '%d.%01d' $((ms / 1000)) $((ms % 1000 / 100)); }
-# launch N: in a process group of its own, as a machine that can be lost
-launch() { start_daemon "n$1" "$work/d$1" setsid; }
 lose() { # N: and its tor with it
     kill -KILL -- "-${pids[n$1]}"
     stop "n$1" KILL
 }
-header() { get "/v1/blocks?from=$1&limit=1" | jq -r .header | perl -ne 'chomp; print pack "H*", $_' | sha256sum | cut -c 1-64; }
-add_body() { # DATA
-    local at ready
-    at=$(slot)
-    ready=$(jq -cS --arg h "$(header "$at")" --arg o "$org" --argjson s "$at" \
-        '.replicas[0] | {header: $h, onion, org: $o, peer_onion, slot: $s, tor_auth}' "$1/genesis.json")
-    jq -c --argjson r "$ready" --arg sig "$(sign "$1/keys/replica" "$ready" magicbiz-replica)" \
-        '.replicas[0] | {public_key, onion, peer_onion, tor_auth, ready: {header: $r.header, slot: $r.slot, signature: $sig}}' \
-        "$1/genesis.json"
-}
-# join N: added, then started from a copy of the first one's archive
-join() {
-    mb send org.param.set - <<<'{"name":"a","value":1}' >/dev/null
-    add_body "$work/d$1" >"$work/body"
-    t "replica $1 is added" mb send org.replica.add "$work/body"
-    sleep 0.5
-    rm -rf "$work/d$1/archive" "$work/d$1/store.db"*
-    cp -a "$data/archive" "$data/genesis.json" "$work/d$1/"
-    t "replica $1 starts" launch "$1"
-}
 
 section 'three replicas'
-for i in 1 2 3; do
-    found "$work/d$i" --tor child --torrc "$MAGICBIZ_TORRC"
-    printf 'publish_jitter = 0\n\n[consensus]\nelection_ms = 3000\nrebuild_ms = 1000\n' >>"$work/d$i/magicbiz.conf"
-done
-org=$(sha256sum <"$data/genesis.json" | cut -c 1-64)
-onion=$(jq -r .onion "$data.json")
-t 'the first one starts' launch 1
-MAGICBIZ_SOCKET=$data/run/public.sock
-export MAGICBIZ_SOCKET
-t 'join' mb org join acme "$(jq -r .join "$data.json")"
+first
 t 'the organisation'\''s onion is published by the only replica' wait_until 60 has_onion 1 organisation
-join 2
+add 2
 t 'two agree over their peer onions' mb send org.param.set - <<<'{"name":"b","value":2}'
-join 3
+add 3
 for i in 2 3; do t "replica $i was handed the key of the organisation's onion" wait_until 30 has_key $i; done
 is 'in a file of its owner alone' "$(stat -c %a "$work/d2/keys/organisation.onion")" 600
 t 'a command through the onion' wait_until 60 send_by_onion
