@@ -65,6 +65,11 @@ int cli_need(const struct cli *c, const char *name, struct mb_error *error);
 int cli_read(const char *file, struct mb_buf *out, struct mb_error *error);
 /* The same, as JSON (owned). */
 int cli_read_json(const char *file, json_t **out, struct mb_error *error);
+/* What went wrong, if anything, on standard error; what does not hold with its code. Returns the
+ * exit status: 0, 1 (refused or failed), 2 (wrong usage), 3 (cannot be reached) or 4 (does not
+ * hold).
+ */
+int cli_fail(int rc, const struct mb_error *error);
 /* Print one JSON document (taken) and a newline on standard output. */
 void cli_print_json(json_t *json_take);
 /* Print for people: control characters of text that others wrote are shown escaped. */

@@ -90,7 +90,8 @@ const struct cli_command cmd_access_check = {
     .args = "",
     .summary = "decide without a network whether a key may come in",
     .help = "Exit status 0: the key holds some of each asset named, as the extract proves. 1: it\n"
-            "does not. 4: the extract is false, or too old. It asks nobody and writes nothing.\n"
+            "does not, or the file is no extract. 4: the extract is false, or too old. It asks\n"
+            "nobody and writes nothing.\n"
             "That the person at the door has the key, the door must find out itself.\n\n"
             "    magicbiz access check --extract laser.extract --asset cert-laser --key SHA256:...",
     .options =

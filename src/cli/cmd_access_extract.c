@@ -118,7 +118,8 @@ static int write_extract(struct cli *c, struct cli_org *o, const json_t *extract
                                  "bytes", (json_int_t)strlen(text), "slot",
                                  (json_int_t)o->seen.slot));
     else if (rc == 0)
-        printf("%zu balances, proven at slot %" PRIu64 ", in %s\n", count, o->seen.slot, out);
+        printf("%zu balance%s, proven at slot %" PRIu64 ", in %s\n", count, count == 1 ? "" : "s",
+               o->seen.slot, out);
     free(text);
     return rc;
 }

@@ -91,6 +91,7 @@ const struct cli_command cmd_books_assets = {
     .name = "books assets",
     .args = "",
     .summary = "list the assets, proven complete",
+    .help = "    magicbiz books assets",
     .run = books_assets,
 };
 
@@ -111,7 +112,8 @@ const struct cli_command cmd_books_accounts = {
     .name = "books accounts",
     .args = "",
     .summary = "list the accounts that were opened, proven complete",
-    .help = "org, issue/ASSET and each key's own account exist without being opened.",
+    .help = "org, issue/ASSET and each key's own account exist without being opened.\n\n"
+            "    magicbiz books accounts",
     .run = books_accounts,
 };
 
@@ -233,8 +235,9 @@ static int amount_of(struct cli_org *o, const char *text, const char *asset, int
     int rc = asset_scale(o, asset, &scale, error);
     if (rc == 0 && !cli_amount_parse(text, scale, amount))
         rc = mb_fail(error, MB_EINVAL, "books.amount",
-                     "%s is no amount of %s: a number with at most %" PRId64 " decimals", text,
-                     asset, scale);
+                     "%s is no amount of %s: a number with at most %" PRId64
+                     " decimals, below 2^63 of the smallest unit",
+                     text, asset, scale);
     return rc;
 }
 

@@ -113,6 +113,7 @@ const struct cli_command cmd_id_list = {
     .name = "id list",
     .args = "",
     .summary = "list your pseudonyms",
+    .help = "    magicbiz id list",
     .run = id_list,
 };
 
@@ -127,10 +128,10 @@ static int id_show(struct cli *c, struct mb_error *error)
     if (rc != 0)
         return rc;
     mb_public_key_text(&id.key, text);
-    if (cli_option(c, "public") != NULL)
-        puts(text);
-    else if (c->json)
+    if (c->json)
         cli_print_json(id_json(&id));
+    else if (cli_option(c, "public") != NULL)
+        puts(text);
     else
         printf("name         %s\nfingerprint  %s\npublic key   %s\nfile         %s\n", id.name,
                id.fingerprint, text, id.path);
@@ -143,6 +144,7 @@ const struct cli_command cmd_id_show = {
     .args = "[NAME]",
     .max_args = 1,
     .summary = "show a pseudonym's fingerprint and public key",
+    .help = "    magicbiz id show --public",
     .options =
         (const struct cli_option[]){
             {"public", NULL, "print the public key alone, as init --founder takes it"},
@@ -174,6 +176,7 @@ const struct cli_command cmd_id_export = {
     .max_args = 1,
     .summary = "print a pseudonym's secret key file, to keep or to move it",
     .help = "Whoever has it is you. Put it back as a file in the folder that id show names,\n"
-            "beside its public key.",
+            "beside its public key.\n\n"
+            "    magicbiz id export default > default.key",
     .run = id_export,
 };

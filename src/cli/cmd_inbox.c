@@ -109,7 +109,8 @@ const struct cli_command cmd_inbox = {
     .name = "inbox",
     .args = "",
     .summary = "what waits for this key: votes, sponsorships, reviews, audits",
-    .help = "It is what a replica says, for the identity that --id names; nothing is signed.",
+    .help = "It is what a replica says, for the identity that --id names; nothing is signed.\n\n"
+            "    magicbiz inbox",
     .run = inbox,
 };
 

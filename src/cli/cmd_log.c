@@ -265,7 +265,8 @@ const struct cli_command cmd_audit = {
             "from replicas to replicas, the newest checkpoint and the pin, and tells of replicas\n"
             "that are on the record for having signed another history. It prints the first "
             "thing that does not hold, and exits\n"
-            "with status 4.",
+            "with status 4.\n\n"
+            "    magicbiz audit --full",
     .options =
         (const struct cli_option[]){{"full", NULL, "replay the whole ledger"}, {NULL, NULL, NULL}},
     .run = audit,

@@ -21,7 +21,8 @@ const struct cli_command cmd_member_apply = {
     .args = "",
     .summary = "ask the members to admit this key",
     .help = "A member proposes it then: magicbiz member admit FINGERPRINT. After 30 days an\n"
-            "application lapses.",
+            "application lapses.\n\n"
+            "    magicbiz member apply --text \"I wrote the parser\"",
     .options =
         (const struct cli_option[]){{"text", "TEXT", "who you are to them"}, {NULL, NULL, NULL}},
     .run = apply,
@@ -36,6 +37,7 @@ const struct cli_command cmd_member_resign = {
     .name = "member resign",
     .args = "",
     .summary = "give this key's membership back, at once",
+    .help = "    magicbiz member resign",
     .run = resign,
 };
 
@@ -109,7 +111,8 @@ const struct cli_command cmd_member_list = {
     .args = "",
     .summary = "the members, and who has applied",
     .help = "The list is what a replica says; magicbiz list books/balance/member/ proves it\n"
-            "complete.",
+            "complete.\n\n"
+            "    magicbiz member list",
     .run = list,
 };
 
@@ -142,6 +145,7 @@ const struct cli_command cmd_member_admit = {
     .min_args = 1,
     .max_args = 1,
     .summary = "propose that somebody becomes a member",
+    .help = "    magicbiz member admit SHA256:...",
     .options = (const struct cli_option[]){{"procedure", "NAME", "how it is decided (routine)"},
                                            {"text", "TEXT", "why"},
                                            {NULL, NULL, NULL}},
@@ -172,7 +176,8 @@ const struct cli_command cmd_delegate = {
     .min_args = 0,
     .max_args = 1,
     .summary = "let another member vote for you, unless you vote yourself; without: no more",
-    .help = "It counts in votes that open later.",
+    .help = "It counts in votes that open later.\n\n"
+            "    magicbiz delegate SHA256:... --scope treasury",
     .options = (const struct cli_option[]){{"scope", "PROCEDURE", "for this procedure alone (all)"},
                                            {"days", "N", "for so long (90)"},
                                            {NULL, NULL, NULL}},

@@ -152,6 +152,7 @@ const struct cli_command cmd_org_list = {
     .name = "org list",
     .args = "",
     .summary = "list the organisations that you joined",
+    .help = "    magicbiz org list",
     .run = org_list,
 };
 
@@ -179,6 +180,7 @@ const struct cli_command cmd_org_leave = {
     .min_args = 1,
     .max_args = 1,
     .summary = "forget an organisation's pin (nothing is sent)",
+    .help = "    magicbiz org leave acme",
     .run = org_leave,
 };
 
@@ -252,9 +254,11 @@ static int org_show(struct cli *c, struct mb_error *error)
         return rc;
     }
     char *join = join_text(o);
-    if (cli_option(c, "join") != NULL)
+    if (cli_option(c, "join") != NULL && c->json) {
+        cli_print_json(json_pack("{s:s}", "join", join));
+    } else if (cli_option(c, "join") != NULL) {
         puts(join);
-    else if (c->json) {
+    } else if (c->json) {
         json_t *json = json_deep_copy(o->summary);
         json_object_set_new(json, "join", json_string(join));
         json_object_set_new(json, "signed", cli_signers(o));
@@ -274,6 +278,7 @@ const struct cli_command cmd_org_show = {
     .args = "[NAME]",
     .max_args = 1,
     .summary = "show an organisation, checked against its pin",
+    .help = "    magicbiz org show acme --join",
     .options =
         (const struct cli_option[]){
             {"join", NULL, "print the text that others join it by, with the newest checkpoint"},

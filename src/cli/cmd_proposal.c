@@ -120,7 +120,8 @@ const struct cli_command cmd_proposal_list = {
     .name = "proposal list",
     .args = "",
     .summary = "proposals that are open, and how long they have",
-    .help = "The list is what a replica says; magicbiz list gov/proposal/ proves it complete.",
+    .help = "The list is what a replica says; magicbiz list gov/proposal/ proves it complete.\n\n"
+            "    magicbiz proposal list --all",
     .options = (const struct cli_option[]){{"all", NULL, "ended ones, too"}, {NULL, NULL, NULL}},
     .run = list,
 };
@@ -164,6 +165,7 @@ const struct cli_command cmd_proposal_sponsor = {
     .min_args = 1,
     .max_args = 1,
     .summary = "stand behind a proposal, so that it comes to a vote",
+    .help = "    magicbiz proposal sponsor 12",
     .run = sponsor,
 };
 
@@ -173,6 +175,7 @@ const struct cli_command cmd_proposal_withdraw = {
     .min_args = 1,
     .max_args = 1,
     .summary = "take a proposal of your own back, before its vote opens",
+    .help = "    magicbiz proposal withdraw 12",
     .run = withdraw,
 };
 
@@ -182,6 +185,7 @@ const struct cli_command cmd_proposal_veto = {
     .min_args = 2,
     .max_args = 2,
     .summary = "stop a proposal, if its procedure gives your role a veto",
+    .help = "    magicbiz proposal veto 12 \"It breaks the lease\"",
     .run = veto,
 };
 
@@ -191,6 +195,7 @@ const struct cli_command cmd_proposal_audit = {
     .min_args = 2,
     .max_args = 2,
     .summary = "say as an auditor what you found",
+    .help = "    magicbiz proposal audit 12 bad --report \"20 coins are missing\"",
     .options =
         (const struct cli_option[]){{"report", "TEXT", "what you found"}, {NULL, NULL, NULL}},
     .run = audit,

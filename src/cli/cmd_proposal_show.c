@@ -232,7 +232,8 @@ const struct cli_command cmd_proposal_show = {
     .min_args = 1,
     .max_args = 1,
     .summary = "one proposal: its text, commands, tally, quorum and time left",
-    .help = "Proven by the newest checkpoint, which may be a minute old.",
+    .help = "Proven by the newest checkpoint, which may be a minute old.\n\n"
+            "    magicbiz proposal show 12 --now",
     .options = (const struct cli_option[]){{"now", NULL, "as a replica says it is now, not proven"},
                                            {NULL, NULL, NULL}},
     .run = show,

@@ -107,7 +107,8 @@ const struct cli_command cmd_replica_list = {
         "the machines that are the organisation, and who of them signed the newest checkpoint",
     .help =
         "Replicas, their onions, evidence that one diverged, and the change that waits to come\n"
-        "into force are proven, as all that get shows.",
+        "into force are proven, as all that get shows.\n\n"
+        "    magicbiz replica list",
     .run = replica_list,
 };
 

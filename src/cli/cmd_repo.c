@@ -143,7 +143,8 @@ const struct cli_command cmd_repo_set = {
     .min_args = 1,
     .max_args = 1,
     .summary = "change a repository (its maintainers, or the organisation)",
-    .help = "Only what is given changes; --maintainer, if given, is the whole new list.",
+    .help = "Only what is given changes; --maintainer, if given, is the whole new list.\n\n"
+            "    magicbiz repo set site --default-branch trunk",
     .options = (const struct cli_option[]){CHANGE_OPTIONS, {NULL, NULL, NULL}},
     .run = repo_set,
 };
@@ -179,7 +180,8 @@ const struct cli_command cmd_repo_list = {
     .name = "repo list",
     .args = "",
     .summary = "list the organisation's repositories",
-    .help = "The list is what a replica says; magicbiz list vcs/repo/ proves it complete.",
+    .help = "The list is what a replica says; magicbiz list vcs/repo/ proves it complete.\n\n"
+            "    magicbiz repo list",
     .run = repo_list,
 };
 
@@ -261,19 +263,32 @@ const struct cli_command cmd_repo_show = {
 
 /* --- repo clone --- */
 
+/* git starts git-remote-magicbiz, which has the environment alone. */
+static void pass_on(const struct cli *c, const char *option, const char *variable)
+{
+    if (cli_option(c, option) != NULL)
+        setenv(variable, cli_option(c, option), 1);
+}
+
 static int repo_clone(struct cli *c, struct mb_error *error)
 {
-    const char *name = c->args[0], *org = cli_option(c, "org");
-    struct cli_org *o = NULL;
-    int rc = 0;
-    if (strchr(name, '/') == NULL && org == NULL) {
-        rc = cli_open_org(c, &o, error);
-        org = rc == 0 ? o->pin.name : NULL;
+    const char *slash = strchr(c->args[0], '/'), *name = slash != NULL ? slash + 1 : c->args[0];
+    struct cli_org *o;
+    char *org = slash != NULL ? mb_strndup(c->args[0], (size_t)(slash - c->args[0])) : NULL;
+    if (org != NULL) {
+        c->given[c->given_count++] = "org";
+        c->given[c->given_count++] = org;
     }
-    if (rc != 0)
+    /* What git says of a failure does not tell one that cannot be reached from one that is false.
+     */
+    int rc = cli_open_org(c, &o, error);
+    if (rc != 0) {
+        free(org);
         return rc;
-    char *url = strchr(name, '/') != NULL ? mb_asprintf("magicbiz://%s", name)
-                                          : mb_asprintf("magicbiz://%s/%s", org, name);
+    }
+    pass_on(c, "socks", "MAGICBIZ_SOCKS");
+    pass_on(c, "socket", "MAGICBIZ_SOCKET");
+    char *url = mb_asprintf("magicbiz://%s/%s", o->pin.name, name);
     /* Without an identity git asks the resolver for this machine's name, for its reflog's sake. */
     const char *argv[] = {"git",
                           "-c",
@@ -286,10 +301,11 @@ static int repo_clone(struct cli *c, struct mb_error *error)
                           NULL};
     rc = cli_run(argv, mb_bytes(NULL, 0), NULL, error);
     if (rc > 0)
-        rc = mb_fail(error, rc == 4 ? MB_EPROOF : MB_EIO, "git", "git clone %s failed", url);
+        rc = mb_fail(error, MB_EIO, "git", "git clone %s failed", url);
     if (rc == 0 && c->json)
         cli_print_json(json_pack("{s:s}", "url", url));
     free(url);
+    free(org);
     return rc;
 }
 
@@ -301,6 +317,7 @@ const struct cli_command cmd_repo_clone = {
     .summary = "git clone magicbiz://ORG/NAME",
     .help =
         "Where neither user.name and user.email nor the environment say who you are, git clone\n"
-        "itself asks the resolver for this machine's name; this command keeps it from that.",
+        "itself asks the resolver for this machine's name; this command keeps it from that.\n\n"
+        "    magicbiz repo clone acme/site",
     .run = repo_clone,
 };

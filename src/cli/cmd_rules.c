@@ -52,6 +52,7 @@ const struct cli_command cmd_rules_show = {
     .name = "rules show",
     .args = "",
     .summary = "the rulebook in force; --json: with its version and parameters",
+    .help = "    magicbiz rules show",
     .run = rules_show,
 };
 
@@ -424,7 +425,8 @@ const struct cli_command cmd_rules_check = {
         "Compiles the rulebook, replays the whole ledger here, and asks the rulebook about the\n"
         "commands of the last blocks: authorize with the state before their block, on_applied and\n"
         "on_epoch with the state after it. What it would have run is not applied to that state.\n"
-        "Then its selftest() runs on the newest state. Nothing is sent.",
+        "Then its selftest() runs on the newest state. Nothing is sent.\n\n"
+        "    magicbiz rules check new.lua --last 500",
     .options =
         (const struct cli_option[]){
             {"last", "N", "how many blocks are looked at; 1000 unless given"},
@@ -460,7 +462,8 @@ const struct cli_command cmd_rules_adopt = {
     .max_args = 1,
     .summary = "adopt a rulebook, as founders who have not retired",
     .help = "Afterwards a rulebook is changed by a proposal of the procedure constitution that\n"
-            "runs the command rules.adopt. See magicbiz-rulebook(7).",
+            "runs the command rules.adopt. See magicbiz-rulebook(7).\n\n"
+            "    magicbiz rules adopt cooperative.lua --params '{\"contribution\":5}'",
     .options = (const struct cli_option[]){{"params", "JSON",
                                             "an object of parameters, in place of those in force"},
                                            {NULL, NULL, NULL}},

@@ -20,7 +20,10 @@ static int state_get(struct cli *c, struct mb_error *error)
     if (rc < 0)
         return rc;
     if (rc == 0)
-        return mb_fail(error, MB_ENOENT, "state.unknown", "%s: proven absent at slot %" PRIu64,
+        return mb_fail(error, MB_ENOENT, "state.unknown",
+                       "%s: proven absent at slot %" PRIu64
+                       ": magicbiz list PREFIX shows the keys there are; one just written is "
+                       "proven within 10 seconds",
                        c->args[0], o->newest.slot);
     if (c->json) {
         cli_print_json(
@@ -162,7 +165,8 @@ const struct cli_command cmd_send = {
     .max_args = 2,
     .summary = "sign and submit a command of any type",
     .help = "BODY.json is a file with the command's body, or - for standard input. The types are\n"
-            "in the manual of each module: magicbiz-vcs(7).\n\n"
+            "in magicbiz-protocol(7) and the manual of each module: magicbiz-vcs(7), -books(7),\n"
+            "-gov(7), -rules(7).\n\n"
             "    echo '{\"id\":\"5d41...\"}' | magicbiz send org.approve -",
     .options =
         (const struct cli_option[]){
@@ -270,6 +274,7 @@ const struct cli_command cmd_status = {
         "how the organisation is: slot, checkpoint, replicas; on its machine also tor, alarms",
     .help =
         "With --socket DATA/run/operator.sock, on the daemon's own machine, it also shows tor,\n"
-        "onion services and alarms.",
+        "onion services and alarms.\n\n"
+        "    magicbiz status --socket /srv/acme/run/operator.sock",
     .run = status,
 };

@@ -44,12 +44,6 @@ const char *cli_option(const struct cli *c, const char *name)
     return NULL;
 }
 
-static int die(const struct remote *r, int rc)
-{
-    fprintf(stderr, "magicbiz: %s\n", r->error.text[0] != 0 ? r->error.text : r->error.code);
-    return rc == MB_EPROOF ? 4 : rc == MB_EREACH ? 3 : 1;
-}
-
 /* --- git remote-http --- */
 
 static void set_config(unsigned *n, const char *key, const char *value)
@@ -511,7 +505,7 @@ int main(int argc, char **argv)
         if (rc == MB_EREACH && r.error.code[0] == 0)
             return 3; /* git remote-http has said why */
     }
-    int status = rc == 0 ? 0 : die(&r, rc);
+    int status = cli_fail(rc, &r.error);
     cli_org_free(r.org);
     free(r.cli.config_dir);
     free(r.cli.state_dir);

@@ -10,23 +10,33 @@
 
 static FILE *pager;
 
+static void print_line(const struct cli_command *command, FILE *to)
+{
+    fprintf(to, "  %-18s %s\n", command->name, command->summary);
+}
+
 void help_overview(FILE *to)
 {
     fputs("usage: magicbiz NOUN VERB [ARGS] [--options]\n\n", to);
     for (size_t i = 0; cli_commands[i] != NULL; i++)
-        fprintf(to, "  %-16s %s\n", cli_commands[i]->name, cli_commands[i]->summary);
+        print_line(cli_commands[i], to);
     fputs("\nEach takes --help. A first tour is in magicbiz(1).\n", to);
 }
 
-void help_noun(const char *noun, FILE *to)
+bool help_noun(const char *noun, FILE *to)
 {
     size_t len = strlen(noun), shown = 0;
-    for (size_t i = 0; cli_commands[i] != NULL; i++)
-        if (strncmp(cli_commands[i]->name, noun, len) == 0 && cli_commands[i]->name[len] == ' ')
-            fprintf(to, "%s  %-16s %s\n", shown++ == 0 ? "magicbiz: which of these:\n" : "",
-                    cli_commands[i]->name, cli_commands[i]->summary);
+    for (size_t i = 0; cli_commands[i] != NULL; i++) {
+        const char *name = cli_commands[i]->name;
+        if (strncmp(name, noun, len) != 0 || name[len] != ' ')
+            continue;
+        if (shown++ == 0)
+            fputs("magicbiz: which of these:\n", to);
+        print_line(cli_commands[i], to);
+    }
     if (shown == 0)
-        fprintf(to, "magicbiz: there is no command %.40s: see magicbiz --help\n", noun);
+        fprintf(stderr, "magicbiz: there is no command %.40s: see magicbiz --help\n", noun);
+    return shown > 0;
 }
 
 static void print_options(const struct cli_option *o, FILE *to)
@@ -61,9 +71,10 @@ int cli_read(const char *file, struct mb_buf *out, struct mb_error *error)
 int cli_read_json(const char *file, json_t **out, struct mb_error *error)
 {
     struct mb_buf text = {0};
+    struct mb_error why = {0};
     int rc = cli_read(file, &text, error);
-    if (rc == 0)
-        rc = mb_json_parse(out, text.data, text.len, error);
+    if (rc == 0 && (rc = mb_json_parse(out, text.data, text.len, &why)) != 0)
+        mb_fail(error, rc, why.code, "%s: %s", file, why.text);
     mb_buf_clear(&text);
     return rc;
 }

@@ -8,7 +8,8 @@
 #include "cli/cli.h"
 
 void help_overview(FILE *to);
-void help_noun(const char *noun, FILE *to); /* the commands of a noun, or that there is none */
+/* The commands of a noun; false: there is none, which standard error was told. */
+bool help_noun(const char *noun, FILE *to);
 void help_command(const struct cli_command *command, FILE *to);
 void help_end_page(void);
 

@@ -21,6 +21,7 @@ magicbiz_SOURCES = \
 	src/cli/cmd_rules.c \
 	src/cli/cmd_state.c \
 	src/cli/commands.c \
+	src/cli/fail.c \
 	src/cli/gov.c src/cli/gov.h \
 	src/cli/handover.c \
 	src/cli/help.c src/cli/help.h \
@@ -40,6 +41,7 @@ magicbiz_LDADD = libmagicbiz.la $(GIT2_LIBS) $(JANSSON_LIBS) $(SODIUM_LIBS)
 bin_PROGRAMS += git-remote-magicbiz
 git_remote_magicbiz_SOURCES = \
 	src/cli/cli.h \
+	src/cli/fail.c \
 	src/cli/git-remote-magicbiz.c \
 	src/cli/handover.c \
 	src/cli/identity.c \

@@ -142,22 +142,6 @@ int cli_need(const struct cli *c, const char *name, struct mb_error *error)
     return CLI_USAGE;
 }
 
-static int exit_status(int rc)
-{
-    switch (rc) {
-    case 0:
-        return 0;
-    case CLI_USAGE:
-        return 2;
-    case MB_EREACH:
-        return 3;
-    case MB_EPROOF:
-        return 4;
-    default:
-        return 1;
-    }
-}
-
 static int run(struct cli *c)
 {
     struct mb_error error = {0};
@@ -172,53 +156,80 @@ static int run(struct cli *c)
     if (fflush(stdout) != 0 && rc == 0)
         rc = mb_fail(&error, MB_EIO, "output", "standard output: %s", strerror(errno));
     help_end_page();
-    if (rc != 0) {
-        struct mb_buf text = {0};
-        mb_buf_add_text(&text, error.text[0] != 0 ? error.text : error.code);
-        fprintf(stderr, "magicbiz: %s\n", mb_buf_text(&text));
-        mb_buf_clear(&text);
-        if (rc == CLI_USAGE)
-            fprintf(stderr, "see magicbiz %s --help\n", c->command->name);
-    }
+    int status = cli_fail(rc, &error);
+    if (rc == CLI_USAGE)
+        fprintf(stderr, "see magicbiz %s --help\n", c->command->name);
     cli_org_free(c->org);
     free(c->config_dir);
     free(c->state_dir);
-    return exit_status(rc);
+    return status;
+}
+
+/* What to do where no command is named: the commands of a noun, or all of them. */
+static int show_commands(const char *noun, bool asked)
+{
+    FILE *to = asked ? stdout : stderr;
+    if (noun == NULL)
+        help_overview(to);
+    else if (!help_noun(noun, to))
+        return 2;
+    return asked ? 0 : 2;
+}
+
+static bool asks_for_help(int argc, char **argv)
+{
+    for (int i = 0; i < argc; i++)
+        if (strcmp(argv[i], "--help") == 0)
+            return true;
+    return false;
+}
+
+/* Options of every command may stand before it, as all may behind it. "help" is --help. */
+static int dispatch(struct cli *c, int argc, char **argv)
+{
+    int at = 0, words = 0, status = 0;
+    for (; status == 0 && at < argc && strncmp(argv[at], "--", 2) == 0; at++)
+        status = parse_option(c, argc, argv, &at);
+    if (status != 0)
+        return status;
+    bool asked = cli_option(c, "help") != NULL;
+    if (at < argc && strcmp(argv[at], "help") == 0) {
+        asked = true;
+        at++;
+    }
+    c->command = find_command(argc - at, argv + at, &words);
+    if (c->command == NULL)
+        return show_commands(at < argc ? argv[at] : NULL,
+                             asked || asks_for_help(argc - at, argv + at));
+    status = parse(c, argc - at - words, argv + at + words);
+    if (status != 0)
+        return status;
+    if (asked || cli_option(c, "help") != NULL) {
+        help_command(c->command, stdout);
+        return 0;
+    }
+    if ((int)c->arg_count < c->command->min_args ||
+        (c->command->max_args >= 0 && (int)c->arg_count > c->command->max_args))
+        return usage(c, "arguments are", *c->command->args ? c->command->args : "none");
+    return run(c);
 }
 
 int main(int argc, char **argv)
 {
     struct rlimit none = {0, 0};
     struct cli c = {0};
-    int words = 0, status;
     setrlimit(RLIMIT_CORE, &none); /* keys stay out of core dumps */
     signal(SIGPIPE, SIG_IGN);
     umask(077);
     if (sodium_init() < 0)
         return 1;
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        help_overview(argc < 2 ? stderr : stdout);
-        return argc < 2 ? 2 : 0;
-    }
-    if (strcmp(argv[1], "--version") == 0) {
+    if (argc > 1 && strcmp(argv[1], "--version") == 0) {
         puts(PACKAGE_STRING);
         return 0;
     }
-    c.command = find_command(argc - 1, argv + 1, &words);
-    if (c.command == NULL) {
-        help_noun(argv[1], stderr);
-        return 2;
-    }
     c.args = mb_calloc((size_t)argc + 1, sizeof *c.args);
     c.given = mb_calloc((size_t)argc * 2 + 2, sizeof *c.given);
-    status = parse(&c, argc - 1 - words, argv + 1 + words);
-    if (status == 0 && cli_option(&c, "help") != NULL)
-        help_command(c.command, stdout);
-    else if (status == 0 && ((int)c.arg_count < c.command->min_args ||
-                             (c.command->max_args >= 0 && (int)c.arg_count > c.command->max_args)))
-        status = usage(&c, "arguments are", c.command->args);
-    else if (status == 0)
-        status = run(&c);
+    int status = dispatch(&c, argc - 1, argv + 1);
     free(c.args);
     free(c.given);
     return status;

@@ -203,8 +203,11 @@ done
 section 'the programs'
 while read -r command; do
     # shellcheck disable=SC2086
-    exits "magicbiz $command --help" 0 . mb $command --help
-done < <(mb --help | sed -nE 's/^ +magicbiz +//; s/^ *((id|org|repo|replica) [a-z]+|status|get|list|send|log|audit|completion)( .*|$)/\1/p')
+    exits "magicbiz $command --help, with an example" 0 '^    .*(magicbiz|git) ' mb $command --help
+done < <(mb --help | sed -nE 's/^  ([a-z]+( [a-z]+)?)  +.*/\1/p')
+exits 'the commands of a noun' 0 'repo scrub' mb repo --help
+exits 'help is --help' 0 'usage: magicbiz repo create' mb help repo create
+exits 'an option before the command' 1 'no organisation nope' mb --org nope status
 exits 'status 2: wrong usage' 2 'help' mb get
 exits 'status 2: unknown option' 2 'no such option' mb get x --nope
 exits 'status 2: unknown command' 2 . mb frobnicate
@@ -217,6 +220,7 @@ exits 'status 1: an identity that there is not' 1 'magicbiz id new nobody' mb se
 exits 'status 1: a body that is no JSON' 1 . mb send org.param.set "$work/broken"
 exits 'status 1: proven absent' 1 'proven absent' mb get org/params/never
 exits 'status 3: nobody there' 3 . mb status --socket "$work/no.sock"
+exits 'status 3: repo clone, nobody there' 3 . mb repo clone acme/site "$work/cloned" --socket "$work/no.sock"
 exits 'status 3: no Tor' 3 . env -u MAGICBIZ_SOCKET timeout 20 magicbiz status --socks 127.0.0.1:1
 exits 'id new: an identity is never replaced' 1 'already' mb id new guest
 json() { # NAME COMMAND…
@@ -227,7 +231,11 @@ json() { # NAME COMMAND…
 }
 json id mb id list --json
 json id mb id show --json
+json public mb id show --public --json
 json org mb org list --json
+json join mb org show --join --json
+json completion mb completion bash --json
+json manual mb manual --json
 json org mb org show --json
 json status mb status --json
 json replica mb replica list --json
