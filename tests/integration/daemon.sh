@@ -218,7 +218,7 @@ echo '[1' >"$work/broken"
 exits 'status 1: refused, with code and words' 1 'command\.access: .+' mb send org.param.set "$work/body" --id guest
 exits 'status 1: an identity that there is not' 1 'magicbiz id new nobody' mb send org.param.set "$work/body" --id nobody
 exits 'status 1: a body that is no JSON' 1 . mb send org.param.set "$work/broken"
-exits 'status 1: proven absent' 1 'proven absent' mb get org/params/never
+exits 'status 1: proven absent' 1 'proven absent' mb get org/params/nothing
 exits 'status 3: nobody there' 3 . mb status --socket "$work/no.sock"
 exits 'status 3: repo clone, nobody there' 3 . mb repo clone acme/site "$work/cloned" --socket "$work/no.sock"
 exits 'status 3: no Tor' 3 . env -u MAGICBIZ_SOCKET timeout 20 magicbiz status --socks 127.0.0.1:1
