@@ -151,7 +151,7 @@ const struct cli_command cmd_repo_setup = {
         "and hooks that scrub the zone and the author of each new commit. Hooks that are there\n"
         "already go on running. What still shows: the second at which you commit, and what\n"
         "you write.\n\n"
-        "    git init site && cd site && magicbiz repo setup --repo site",
+        "    git init -b main site && cd site && magicbiz repo setup --repo site",
     .options =
         (const struct cli_option[]){{"repo", "NAME", "add a remote magicbiz://ORG/NAME"},
                                     {"remote", "NAME", "what that remote is called (origin)"},
