@@ -108,7 +108,7 @@ static struct mb_http_client *client_new(const struct mb_http_client_options *op
 
 static struct mb_http_client *client_unix(void)
 {
-    return client_new(&(struct mb_http_client_options){.unix_path = path, .timeout_ms = 300});
+    return client_new(&(struct mb_http_client_options){.unix_path = path, .timeout_ms = 3000});
 }
 
 #define HEAD(n) "HTTP/1.1 200 OK\r\nContent-Length: " #n "\r\n\r\n"
