@@ -408,8 +408,14 @@ static void map_segment(unsigned sequence)
     }
 }
 
+static void clear_map(void)
+{
+    for (unsigned i = 1; i <= map.segments; i++)
+        mb_buf_clear(&map.saved[i]);
+}
+
 /* Slots 1..55 in batches of their own, and the mark of a clean end. */
-static void make_log(void)
+static void make_log_again(unsigned again)
 {
     struct mb_wal *w = open_log();
     append_each(w, 1, 55);
@@ -420,8 +426,21 @@ static void make_log(void)
     assert_true(map.segments >= 3 && map.segments < 20);
     for (unsigned i = 1; i <= map.segments; i++)
         map_segment(i);
-    assert_int_equal(map.batches, 55 + map.segments); /* each segment ends with a mark */
+    if (map.batches != 55 + map.segments) { /* each segment ends with a mark */
+        /* The machine was busy, and so the log idle, for longer than until a mark: once more. */
+        assert_true(again > 0);
+        clear_map();
+        tools_empty(dir);
+        assert_int_equal(mb_wal_create(dir, SEGMENT, NULL), 0);
+        make_log_again(again - 1);
+        return;
+    }
     assert_false(map.of[map.batches - 1].ends_segment);
+}
+
+static void make_log(void)
+{
+    make_log_again(20);
 }
 
 static void put_back(unsigned segment)
@@ -429,12 +448,6 @@ static void put_back(unsigned segment)
     char path[128];
     segment_path(path, segment);
     write_file(path, map.saved[segment].data, map.saved[segment].len);
-}
-
-static void clear_map(void)
-{
-    for (unsigned i = 1; i <= map.segments; i++)
-        mb_buf_clear(&map.saved[i]);
 }
 
 static void poke(unsigned segment, size_t offset, const void *data, size_t len)
