@@ -50,14 +50,22 @@ for i in 1 2 3; do t "it is at $i" wait_until $patience has_all $i; done
 section 'receipts that do not hold'
 l=$(leader) && read -r f h <<<"$(others "$l")"
 lie "$f" lie.receipt
-for n in 1 2 3; do
+kill -STOP "${pids[n$h]}" # so that the liar's is not too late to be looked at
+commit 'receipt 1'
+start push push "$l"
+noticed() { [ "$(metric "$l" vcs_false_receipts_total)" -ge 1 ]; }
+t 'the leader notices' wait_until $patience noticed
+kill -CONT "${pids[n$h]}"
+wait "${pids[push]}"
+ok $? 'a push to it gets through, 1' "$work/push.err"
+unset 'pids[push]'
+for n in 2 3; do
     commit "receipt $n"
     t "a push to the leader, $n" push "$l"
 done
 t 'is at the others' wait_until $patience has_all "$h"
 t 'status says who' says "$l" vcs.false_receipt "replica $f"
-[ "$(metric "$l" vcs_false_receipts_total)" -ge 1 ]
-ok $? 'so do the metrics'
+t 'so do the metrics' noticed
 t 'and the log' logged "$l" "false_receipt.*replica=$f"
 truth "$f"
 
