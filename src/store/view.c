@@ -200,7 +200,7 @@ int mb_store_view_changed(struct mb_store_view *v, const char *module, uint64_t 
     if (!is_kept(v->store, v->slot))
         return MB_ENOENT;
     if (since > 0) {
-        const char *found;
+        const char *found = NULL;
         rc = next_changed(v, module, since, after, &found);
         if (rc != 1)
             return rc;
