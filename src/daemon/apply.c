@@ -112,7 +112,7 @@ int node_apply_end(struct node *n, struct mb_outcome **out, const struct mb_bloc
     if (rc == 0 && o->applied.checkpoint)
         rc = mb_store_mark_checkpoint(n->store, o->applied.slot, error);
     bool full = mb_store_block_done(n->store);
-    if (rc == 0 && (full || o->applied.checkpoint || n->uncommitted == COMMIT_BLOCKS))
+    if (rc == 0 && (full || n->uncommitted == COMMIT_BLOCKS))
         rc = node_commit_later(n, error);
     /* Now, for effects may be carried out when later blocks have been applied. */
     if (rc == 0 && o->applied.checkpoint && n->number != 0 && n->snapshots != NULL)

@@ -47,6 +47,8 @@ struct sequence {
     struct submission *head, **tail; /* QUEUED */
     struct submission *table[TABLE];
     size_t queued, queued_bytes, pending, checking;
+    uint64_t turn;              /* of the loop, in which an envelope came last, */
+    unsigned came, came_before; /* how many did, and in the turn before that with any */
     uint32_t leader;
     bool empty_due; /* a block without commands */
     int64_t led_ms; /* since when leader is followed */
@@ -268,24 +270,38 @@ static void check_done(void *arg)
     free(c);
 }
 
+/* Where several are ready at once, none is alone, though each be done before the next is read. */
+static void note_turn(struct sequence *s)
+{
+    uint64_t turn = mb_loop_turn(s->node->loop);
+    if (turn != s->turn) {
+        s->came_before = s->came;
+        s->came = 0;
+        s->turn = turn;
+    }
+    s->came++;
+}
+
 void sequence_submit_envelope(struct sequence *s, struct mb_envelope *envelope, sequence_done *done,
                               void *arg)
 {
     struct checking *c = mb_calloc(1, sizeof *c);
     *c = (struct checking){.sequence = s, .envelope = *envelope, .done = done, .arg = arg};
     *envelope = (struct mb_envelope){0};
-    s->checking++;
-    if (s->checking == 1 && s->pending == 0) {
+    note_turn(s);
+    if (s->pending == 0 && sequence_alone(s)) {
+        s->checking++;
         check_work(c); /* nobody waits: two thread switches cost more than they save */
         check_done(c);
     } else {
+        s->checking++;
         mb_work(s->node->loop, check_work, check_done, c);
     }
 }
 
 bool sequence_alone(const struct sequence *s)
 {
-    return s->pending <= 1 && s->checking == 0;
+    return s->pending <= 1 && s->checking == 0 && s->came <= 1 && s->came_before <= 1;
 }
 
 /* --- Among replicas. --- */

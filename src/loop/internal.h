@@ -26,6 +26,7 @@ struct task *tasks_pop(struct tasks *q); /* NULL if empty */
 
 struct mb_loop {
     struct event_base *base;
+    uint64_t turn;
     bool stopping;
 
     int wake_fd; /* eventfd: posted went from empty to not empty, while not awake */

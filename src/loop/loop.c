@@ -189,9 +189,14 @@ void mb_loop_free(struct mb_loop *l)
 
 void mb_loop_run(struct mb_loop *l)
 {
-    while (!l->stopping)
+    for (; !l->stopping; l->turn++)
         must(event_base_loop(l->base, EVLOOP_ONCE) >= 0, "event_base_loop");
     l->stopping = false;
+}
+
+uint64_t mb_loop_turn(const struct mb_loop *l)
+{
+    return l->turn;
 }
 
 void mb_loop_stop(struct mb_loop *l)

@@ -18,6 +18,9 @@ struct mb_loop *mb_loop_new(void);
 void mb_loop_free(struct mb_loop *l); /* after everything made on it has been freed */
 /* Run until mb_loop_stop(), which is for the loop's thread (others post it). */
 void mb_loop_run(struct mb_loop *l);
+/* How often mb_loop_run() has looked for what is ready: what comes in one turn was ready together.
+ */
+uint64_t mb_loop_turn(const struct mb_loop *l);
 void mb_loop_stop(struct mb_loop *l);
 /* Run callbacks that are ready, waiting at most timeout_ms for one: for tests and short programs.
  */

@@ -20,7 +20,6 @@
 #define SPARE       "spare"
 #define TAIL        "tail"
 #define ZEROS_BYTES (1u << 20)
-#define AIO_FORGET  128 /* of what is known of it, each write forgets one part in so many */
 
 void wal_area_reserve(struct wal_area *a, size_t more)
 {
@@ -83,41 +82,27 @@ static uint64_t now_us(void)
     return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
 }
 
-static void note_sync(struct mb_wal *w, uint64_t took, uint64_t *of_late)
-{
-    pthread_mutex_lock(&w->lock);
-    w->stats.fsyncs++;
-    w->stats.fsync_us_total += took;
-    if (took > w->stats.fsync_us_max)
-        w->stats.fsync_us_max = took;
-    if (of_late != NULL)
-        *of_late = (7 * *of_late + took) / 8;
-    pthread_mutex_unlock(&w->lock);
-}
-
 int wal_sync(struct mb_wal *w, int fd, struct mb_error *error)
 {
     uint64_t start = now_us();
     if (fdatasync(fd) != 0)
         return fail(w, error, "synced");
-    note_sync(w, now_us() - start, &w->sync_us);
+    uint64_t took = now_us() - start;
+    pthread_mutex_lock(&w->lock);
+    w->stats.fsyncs++;
+    w->stats.fsync_us_total += took;
+    if (took > w->stats.fsync_us_max)
+        w->stats.fsync_us_max = took;
+    w->sync_us = (7 * w->sync_us + took) / 8;
+    pthread_mutex_unlock(&w->lock);
     return 0;
 }
 
-/* An asynchronous write ends on a thread of the kernel's: where processors are busy it may take
- * many times what write and fdatasync do. It is tried again when it has not been for long. */
-static bool aio_is_quick(struct mb_wal *w)
-{
-    w->aio_us -= w->aio_us / AIO_FORGET;
-    return w->aio_us <= WAL_QUICK_US;
-}
-
-/* glibc has no names for these; see io_submit(2) and pwritev2(2). Where the kernel or the file
- * system has it not, the write is made as any other. */
+/* glibc has no names for these; see io_submit(2). Without RWF_DSYNC, for the kernel syncs such a
+ * write on a thread of its own, which waits for a processor where others are busy. */
 static bool submit(struct mb_wal *w, int fd, const uint8_t *data, size_t len, uint64_t offset)
 {
     struct iocb write = {.aio_lio_opcode = IOCB_CMD_PWRITE,
-                         .aio_rw_flags = RWF_DSYNC,
                          .aio_fildes = (uint32_t)fd,
                          .aio_buf = (uint64_t)(uintptr_t)data,
                          .aio_nbytes = len,
@@ -128,15 +113,14 @@ static bool submit(struct mb_wal *w, int fd, const uint8_t *data, size_t len, ui
     return !w->no_aio && syscall(SYS_io_submit, w->aio, 1L, list) == 1;
 }
 
-/* Bytes written and durable, or negative with errno set; *waited: they were not at once. */
-static int64_t reap(struct mb_wal *w, bool *waited)
+/* Bytes written, or negative with errno set. */
+static int64_t reap(struct mb_wal *w)
 {
-    static const struct timespec at_once;
     struct io_event done;
-    long n = syscall(SYS_io_getevents, w->aio, 1L, 1L, &done, &at_once);
-    *waited = n == 0;
-    while (n == 0 || (n < 0 && errno == EINTR))
+    long n;
+    do
         n = syscall(SYS_io_getevents, w->aio, 1L, 1L, &done, NULL);
+    while (n == 0 || (n < 0 && errno == EINTR));
     if (n != 1)
         return -1;
     if (done.res < 0)
@@ -147,22 +131,15 @@ static int64_t reap(struct mb_wal *w, bool *waited)
 int wal_write_durable(struct mb_wal *w, int fd, const uint8_t *data, size_t len, uint64_t offset,
                       void (*meanwhile)(void *arg), void *arg, struct mb_error *error)
 {
-    uint64_t start = now_us();
-    bool waited;
-    if (meanwhile != NULL && aio_is_quick(w) && submit(w, fd, data, len, offset)) {
+    if (meanwhile != NULL && submit(w, fd, data, len, offset)) {
         meanwhile(arg);
-        MB_FAULT("wal.written");
-        int64_t n = reap(w, &waited);
+        meanwhile = NULL;
+        int64_t n = reap(w);
         if (n < 0)
             return fail(w, error, "written");
-        if ((size_t)n == len) {
-            note_sync(w, now_us() - start, waited ? &w->aio_us : NULL);
-            return 0;
-        }
         data += n;
         len -= (size_t)n;
         offset += (uint64_t)n;
-        meanwhile = NULL;
     }
     int rc = wal_write(w, fd, data, len, offset, error);
     MB_FAULT("wal.written");

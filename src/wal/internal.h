@@ -64,7 +64,6 @@ struct mb_wal {
     bool marked;                  /* the last batch was a mark: nothing hangs on it */
     aio_context_t aio;            /* 0: none yet */
     bool no_aio;                  /* tried, and it cannot be had */
-    uint64_t aio_us;              /* what a write with it took of late */
     void (*meanwhile)(void *arg); /* while the batch is on its way, from mb_wal_append; or NULL */
     void *meanwhile_arg;
     int tail_fd;
