@@ -169,12 +169,31 @@ static int hand_over(struct mb_store *s, struct mb_error *error)
     return collect(s, false, error);
 }
 
+/* Write all but the open layer in the caller's transaction; the thread has nothing to do. */
+static int write_sealed(struct mb_store *s)
+{
+    int rc = write_layers(s, s->layers, s->count - 1);
+    if (rc)
+        return rc;
+    pthread_mutex_lock(&s->lock);
+    drop_layers(s, s->count - 1);
+    s->handed = s->written = s->first;
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
+static int make_room(struct mb_store *s, struct mb_error *error)
+{
+    int rc = s->through ? write_sealed(s) : hand_over(s, error);
+    if (s->through && rc)
+        return passed_on(&s->writer.error, error);
+    return rc == 0 && s->count == LAYERS_MAX ? collect(s, true, error) : rc;
+}
+
 /* A new open layer; the one before does not change any more. */
 static int seal(struct mb_store *s, struct mb_error *error)
 {
-    int rc = s->count < LAYERS_MAX ? 0 : hand_over(s, error);
-    if (rc == 0 && s->count == LAYERS_MAX)
-        rc = collect(s, true, error);
+    int rc = s->count < LAYERS_MAX ? 0 : make_room(s, error);
     if (rc)
         return rc;
     mb_cache_seal(s->cache, mb_store_open_layer(s));
@@ -196,14 +215,7 @@ int mb_store_flush(struct mb_store *s)
         return MB_EIO;
     if (!mb_layer_empty(mb_store_open_layer(s)))
         rc = seal(s, &s->reader.error);
-    rc = rc ? rc : write_layers(s, s->layers, s->count - 1);
-    if (rc)
-        return rc;
-    pthread_mutex_lock(&s->lock); /* the thread has nothing to do meanwhile */
-    drop_layers(s, s->count - 1);
-    s->handed = s->written = s->first;
-    pthread_mutex_unlock(&s->lock);
-    return 0;
+    return rc ? rc : write_sealed(s);
 }
 
 static bool has_mark(const struct mb_store *s, int64_t slot)

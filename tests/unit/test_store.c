@@ -482,6 +482,29 @@ static void test_much_later(void **state)
     free(big);
 }
 
+/* More checkpoints in one transaction than there are layers, in one that is written in parts too.
+ */
+static void test_many_marks(void **state)
+{
+    struct place *p = *state;
+    char *big = mb_calloc(1, 5000001);
+    memset(big, '1', 5000000);
+    for (uint64_t slot = 0; slot < 120;) {
+        assert_int_equal(mb_store_begin(p->store, NULL), 0);
+        if (slot == 40)
+            write_key(p, slot, "big/1", big);
+        for (unsigned i = 0; i < 40; i++) {
+            write_some(p, ++slot, 5);
+            assert_int_equal(mb_store_mark_checkpoint(p->store, slot, NULL), 0);
+        }
+        assert_int_equal(slot == 80 ? mb_store_commit(p->store, NULL)
+                                    : mb_store_commit_later(p->store, NULL),
+                         0);
+        assert_int_equal(mb_store_verify(p->store, &p->root, NULL), 0);
+    }
+    free(big);
+}
+
 /* What fails on the thread is said by whatever comes next, and nothing is written any more. */
 static void test_later_fails(void **state)
 {
@@ -731,7 +754,7 @@ int main(void)
         CASE(test_transactions), CASE(test_wipe),         CASE(test_verify),
         CASE(test_malformed),    CASE(test_write_fails),  CASE(test_failure_sticks),
         CASE(test_uncommitted),  CASE(test_commit_later), CASE(test_much_later),
-        CASE(test_later_fails),
+        CASE(test_later_fails),  CASE(test_many_marks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
