@@ -381,11 +381,14 @@ static int check_offline(struct cli *c, struct checking *k, struct mb_error *err
     return rc;
 }
 
-/* Refusals of the cage have no text of their own. */
+/* Refusals of the cage have no text of their own; the module has. */
 static int explain(int rc, struct mb_error *error)
 {
-    if (rc == MB_EREFUSED && error->text[0] == '\0')
-        mb_snprintf(error->text, sizeof error->text, "%s %s", error->code, error->args);
+    struct mb_modules modules = {.count = 0};
+    if (rc == MB_EREFUSED && error->text[0] == '\0') {
+        (void)mb_modules_load(&modules, mb_modules_dir(MB_MODULE_DIR), "rules", NULL);
+        mb_message_fill(error, modules.logics, modules.count);
+    }
     return rc;
 }
 

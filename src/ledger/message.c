@@ -33,7 +33,7 @@ static const struct mb_message core_messages[] = {
      "this command was taken in before, in slot {0} as result {1}; look there for what it came to"},
     {"command.too_large", "the command is larger than 524288 bytes; split it"},
     {"command.type",
-     "this organisation has no command {0}; GET /v1/org lists the modules that it runs"},
+     "this organisation has no command {0}; \"magicbiz org show\" lists the modules that it runs"},
     {"command.work",
      "a key without a role brings work: the command's id needs {0} leading zero bits; vary the "
      "nonce until it has them"},

@@ -58,8 +58,8 @@ is 'and paid' "$(jq -c '[.paid.coin[]]' "$work/check")" '[12]'
 is 'the last block alone' "$(mb rules check "$work/second.lua" --last 1 --json | jq '.to - .from')" 0
 exits 'for people' 0 'refused .*not a' mb rules check "$work/second.lua"
 exits 'offline' 0 'its selftest\(\) holds' mb rules check --offline "$work/first.lua"
-exits 'one with a float' 1 'rules\.source \[1,"numbers are integers"\]' mb rules check --offline <(echo 'return 1.5')
-exits 'one that loops' 1 'rules\.budget \["instructions",1000000\]' mb rules check --offline <(echo 'while true do end')
+exits 'one with a float' 1 'line 1 of the rulebook: numbers are integers' mb rules check --offline <(echo 'return 1.5')
+exits 'one that loops' 1 'over its budget of instructions: at most 1000000' mb rules check --offline <(echo 'while true do end')
 t 'adopt' mb rules adopt "$work/second.lua"
 exits 'it decides' 1 'not a' mb send org.param.set "$work/eight"
 exits 'a bad one leaves it' 1 'rules\.compile' mb rules adopt <(echo 'x = = 1')

@@ -616,7 +616,7 @@ static void texts_for_people(void **state)
         const char *code, *args, *text;
     } cases[] = {
         {"command.type", "[\"x.y\"]",
-         "this organisation has no command x.y; GET /v1/org lists the modules that it runs"},
+         "this organisation has no command x.y; \"magicbiz org show\" lists the modules that it runs"},
         {"toy.absent", "[\"k\"]", "there is no k: list the keys first"},
         {"toy.absent", "[]", "there is no : list the keys first"},
         {"no.such_code", "[\"a\",7]", "no.such_code: a, 7"},
