@@ -36,7 +36,7 @@
 --   weight_cap_nation 1000000, weight_cap_organisation 100000, weight_cap_individual 10000
 --   weight_a 10, weight_b 1, weight_limit 1000
 --                             weight = min(cap, reputation*a + b*min(average, limit))
---   delegate_fee 100, delegate_reputation 20, delegate_cap 100 (delegations), delegate_epochs 365
+--   delegate_fee 100, delegate_reputation 20, delegate_cap 100 (delegations; the most), delegate_epochs 365
 --   spend_BRANCH 0            the allowance of an epoch
 --   target_BRANCH 0           of its figure; 0: it is not measured
 --   figure_epochs 30          a period
@@ -79,7 +79,7 @@ local LOWEST = { -- others 0
 local MOST = {
   inflation_ppm = PPM, inflation_step_ppm = PPM, inflation_floor_ppm = PPM, yield_ppm = PPM,
   weight_cap_nation = HIGHEST, weight_cap_organisation = HIGHEST, weight_cap_individual = HIGHEST,
-  delegate_cap = 1000, raffle_winners = 4,
+  delegate_cap = 100, raffle_winners = 4,
 }
 
 local function param(name) return mb.params[name] or DEFAULTS[name] or 0 end

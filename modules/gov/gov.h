@@ -16,6 +16,7 @@
 #define GOV_BLOCK_WORK   1000               /* electors frozen, or records removed, in one block */
 #define GOV_WEIGH_WORK   10000000           /* mb_tx_work() at which a block weighs no further */
 #define GOV_FORGET_WORK  50                 /* of it, for a proposal that is forgotten */
+#define GOV_DELEGATIONS  100                /* to one member for all procedures (scope *) */
 #define GOV_KEEP_MIN     86400              /* seconds that one is kept when it has ended */
 #define GOV_KEEP         7776000            /* 90 days */
 #define GOV_KEEP_MAX     316224000          /* 10 years */

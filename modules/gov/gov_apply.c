@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 /* gov's tables, and how its files reach the state. See magicbiz-gov(7). */
+#include <stdlib.h>
 #include <string.h>
 
 #include "gov_state.h"
@@ -56,6 +57,14 @@ int64_t gov_param(struct mb_tx *tx, const char *name, int64_t fallback, int64_t 
 int gov_person(const struct mb_context *ctx, const char *verb, struct mb_error *error)
 {
     return ctx->as_org ? mb_refuse(error, "gov.person", "s", verb) : 0;
+}
+
+int gov_bad_field(struct mb_error *error, const char *field, const json_t *value, const char *limit)
+{
+    char *figure = mb_json_text(value);
+    int rc = mb_refuse(error, "gov.field", "sss", field, figure, limit);
+    free(figure);
+    return rc;
 }
 
 int64_t gov_bump(struct mb_tx *tx, const char *folder, const char *a, int64_t by)
@@ -171,7 +180,7 @@ static const struct mb_message messages[] = {
     {"gov.audited", "this key has audited proposal {0} already"},
     {"gov.audits", "{0} of {1} good audits needed"},
     {"gov.author", "proposal {0} is somebody else's: only its author may do that"},
-    {"gov.ballot", "this is no ballot of the kind {0}: magicbiz proposal vote --help"},
+    {"gov.ballot", "{1} is no ballot of the kind {0}: {2} (magicbiz proposal vote --help)"},
     {"gov.closed", "the vote on proposal {0} closed at {1}"},
     {"gov.command", "{0} is not for the procedure {1} to decide: magicbiz get gov/procedure/{1}"},
     {"gov.constitution",
@@ -181,7 +190,7 @@ static const struct mb_message messages[] = {
     {"gov.delegations", "{0} carries {1} delegations, the most is {2}: name somebody else"},
     {"gov.elector", "this key is no elector of proposal {0}: the electors were fixed when its vote "
                     "opened"},
-    {"gov.field", "{0} is not a value that can stand there: magicbiz-gov(7)"},
+    {"gov.field", "{0} is {1}, and can be: {2} (magicbiz-gov(7))"},
     {"gov.internal", "{0} is the ledger's own"},
     {"gov.late", "execution came {0} seconds after the grace, {1} are allowed"},
     {"gov.member", "{0} is a member already"},
@@ -197,12 +206,13 @@ static const struct mb_message messages[] = {
     {"gov.proposal_unknown", "there is no proposal {0}: magicbiz proposal list"},
     {"gov.quorum", "{0} of {1} needed"},
     {"gov.sponsored", "this key stands behind proposal {0} already"},
+    {"gov.sponsors", "{0} of {1} sponsors needed"},
     {"gov.state", "proposal {0} is in {1}: that can be done in {2}"},
     {"gov.threshold", "{0} of {1} is not enough"},
     {"gov.tie", "{0} of {1} options are tied"},
     {"gov.until", "{0} is past, or further away than {1}"},
     {"gov.vetoed", "this key has vetoed proposal {0} already"},
-    {"gov.weight", "the weights of all electors are over {0} together"},
+    {"gov.weight", "{0}, the weight of some electors, and {1} of the next are over {2} together"},
     {.code = NULL},
 };
 

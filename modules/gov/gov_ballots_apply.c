@@ -28,9 +28,37 @@ struct marks {
     size_t rank[GOV_OPTIONS_MAX];
 };
 
-static int bad_ballot(struct mb_error *error, const char *kind)
+/* What a ballot of each kind says it with. */
+static const char *const kinds[][2] = {
+    {"approval", "approve"}, {"ranked", "ranking"}, {"weighted", "weights"}, {"yesno", "choice"}};
+
+static json_t *ballot_of(const json_t *body)
 {
-    return mb_refuse(error, "gov.ballot", "s", kind);
+    json_t *ballot = json_object();
+    for (size_t i = 0; i < 4; i++)
+        if (json_object_get(body, kinds[i][1]) != NULL)
+            json_object_set(ballot, kinds[i][1], json_object_get(body, kinds[i][1]));
+    return ballot;
+}
+
+/* figure (taken) is what is wrong, limit what it can be. */
+static int bad_ballot(struct mb_error *error, const char *kind, json_t *figure_take,
+                      const char *limit)
+{
+    char *figure = mb_json_text(figure_take);
+    int rc = mb_refuse(error, "gov.ballot", "sss", kind, figure, limit);
+    free(figure);
+    json_decref(figure_take);
+    return rc;
+}
+
+/* It names an option that is not there, or one twice. */
+static int bad_options(struct mb_error *error, const char *kind, json_t *figure_take,
+                       size_t options)
+{
+    char limit[64];
+    mb_snprintf(limit, sizeof limit, "options from 0 to %zu, each once", options - 1);
+    return bad_ballot(error, kind, figure_take, limit);
 }
 
 static int read_yesno(struct marks *m, const json_t *body, struct mb_error *error)
@@ -40,7 +68,9 @@ static int read_yesno(struct marks *m, const json_t *body, struct mb_error *erro
     for (size_t i = 0; i < 3; i++)
         m->points[i] = strcmp(choice, choices[i]) == 0;
     m->options = 3;
-    return m->points[0] + m->points[1] + m->points[2] == 1 ? 0 : bad_ballot(error, "yesno");
+    return m->points[0] + m->points[1] + m->points[2] == 1
+               ? 0
+               : bad_ballot(error, "yesno", ballot_of(body), "choice yes, no or abstain");
 }
 
 /* Numbers of options, each once: approved, or from the best down. */
@@ -54,7 +84,7 @@ static int read_list(struct marks *m, const json_t *list, const char *kind, stru
     {
         json_int_t n = json_integer_value(one);
         if (!json_is_integer(one) || n < 0 || (size_t)n >= m->options || m->points[n] != 0)
-            return bad_ballot(error, kind);
+            return bad_options(error, kind, json_incref((json_t *)one), m->options);
         m->points[n] = 1;
         m->rank[n] = i;
     }
@@ -74,40 +104,46 @@ static int read_weights(struct marks *m, const json_t *weights, struct mb_error 
         if (points == NULL)
             continue;
         if (!json_is_integer(points) || n < 0 || n > GOV_POINTS)
-            return bad_ballot(error, "weighted");
+            return bad_ballot(error, "weighted", json_incref((json_t *)points),
+                              "0 to 100 points for each option");
         m->points[i] = n;
         sum += n;
         named++;
     }
-    return named == json_object_size(weights) && sum >= 1 && sum <= GOV_POINTS
+    if (named != json_object_size(weights))
+        return bad_options(error, "weighted", json_incref((json_t *)weights), m->options);
+    return sum >= 1 && sum <= GOV_POINTS
                ? 0
-               : bad_ballot(error, "weighted");
+               : bad_ballot(error, "weighted", json_integer(sum), "1 to 100 points together");
 }
 
 /* body: a ballot, or gov.vote's body. */
 static int read_ballot(struct marks *m, const json_t *rule, size_t options, const json_t *body,
                        struct mb_error *error)
 {
-    const char *kind = mb_json_get_text(rule, "ballot", "");
+    const char *kind = mb_json_get_text(rule, "ballot", ""), *field = "";
+    const json_t *said = NULL;
+    size_t given = 0;
     memset(m, 0, sizeof *m);
     m->options = options;
     m->ranked = strcmp(kind, "ranked") == 0;
-    const json_t *approve = json_object_get(body, "approve");
-    const json_t *ranking = json_object_get(body, "ranking");
-    const json_t *weights = json_object_get(body, "weights");
-    int given = (json_object_get(body, "choice") != NULL) + (approve != NULL) + (ranking != NULL) +
-                (weights != NULL);
-    if (given != 1)
-        return bad_ballot(error, kind);
+    for (size_t i = 0; i < 4; i++) {
+        const json_t *one = json_object_get(body, kinds[i][1]);
+        given += one != NULL;
+        if (strcmp(kind, kinds[i][0]) != 0)
+            continue;
+        field = kinds[i][1];
+        said = one;
+    }
+    if (said == NULL || given != 1) {
+        char limit[32];
+        mb_snprintf(limit, sizeof limit, "%s alone", field);
+        return bad_ballot(error, kind, ballot_of(body), limit);
+    }
     if (strcmp(kind, "yesno") == 0)
         return read_yesno(m, body, error);
-    if (strcmp(kind, "approval") == 0 && approve != NULL)
-        return read_list(m, approve, kind, error);
-    if (m->ranked && json_array_size(ranking) > 0)
-        return read_list(m, ranking, kind, error);
-    if (strcmp(kind, "weighted") == 0 && weights != NULL)
-        return read_weights(m, weights, error);
-    return bad_ballot(error, kind);
+    return strcmp(kind, "weighted") == 0 ? read_weights(m, said, error)
+                                         : read_list(m, said, kind, error);
 }
 
 /* --- Adding it up --- */
@@ -169,16 +205,6 @@ static void take_back(const struct voting *v, const char *to, int64_t weight)
     gov_store(v->tx, "carried", v->id, to, c);
     add_stored(v, ballot, -weight);
     json_decref(ballot);
-}
-
-static json_t *ballot_of(const json_t *body)
-{
-    static const char *const names[] = {"approve", "choice", "ranking", "weights"};
-    json_t *ballot = json_object();
-    for (size_t i = 0; i < 4; i++)
-        if (json_object_get(body, names[i]) != NULL)
-            json_object_set(ballot, names[i], json_object_get(body, names[i]));
-    return ballot;
 }
 
 static void count(const struct voting *v, struct gov_outcome *out)

@@ -55,7 +55,7 @@ static int64_t count_delegators(struct mb_tx *tx, const char *to, const char *sc
 static int check(struct mb_tx *tx, const struct mb_context *ctx, const char *to, const char *scope,
                  int64_t until, struct mb_error *error)
 {
-    int64_t most = 100;
+    int64_t most = GOV_DELEGATIONS;
     if (!mb_is_fingerprint(to) || !mb_tx_is_member(tx, to) || strcmp(to, ctx->signer) == 0)
         return mb_refuse(error, "gov.delegate", "s", to);
     if (until <= ctx->time || until > ctx->time + GOV_PERIOD_MAX)

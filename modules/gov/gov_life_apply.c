@@ -20,7 +20,7 @@ struct freezing {
     const struct mb_context *ctx;
     const char *id, *procedure, *weight;
     int64_t left, eligible, electors, delegations;
-    bool overflow;
+    int64_t over; /* the weight that does not fit beside the others, or 0 */
     char last[MB_FINGERPRINT_SIZE];
 };
 
@@ -77,7 +77,7 @@ static int freeze_one(void *arg, const char *identity, int64_t amount)
     if (weight == 0)
         return 0;
     if (weight > GOV_WEIGHT_MAX - f->eligible) {
-        f->overflow = true;
+        f->over = weight;
         return 1;
     }
     f->eligible += weight;
@@ -118,9 +118,9 @@ static void freeze(struct mb_tx *tx, const struct mb_context *ctx, const char *i
     free(after);
     json_object_set_new(p, "electors", json_integer(f.electors));
     json_object_set_new(p, "eligible", json_integer(f.eligible));
-    if (f.overflow) {
+    if (f.over != 0) {
         struct mb_error why = {0};
-        (void)mb_refuse(&why, "gov.weight", "d", GOV_WEIGHT_MAX);
+        (void)mb_refuse(&why, "gov.weight", "ddd", f.eligible, f.over, GOV_WEIGHT_MAX);
         gov_finish(tx, ctx, id, p, "failed", &why);
     } else if (more == 0) {
         open_vote(tx, ctx, id, p);
@@ -266,13 +266,26 @@ static void forget(struct mb_tx *tx, const struct mb_context *ctx, const char *i
 
 /* --- gov.step --- */
 
+static void drop_draft(struct mb_tx *tx, const struct mb_context *ctx, const char *id, json_t *p)
+{
+    gov_finish(tx, ctx, id, p, "expired", NULL);
+}
+
+static void end_support(struct mb_tx *tx, const struct mb_context *ctx, const char *id, json_t *p)
+{
+    struct mb_error why = {0};
+    (void)mb_refuse(&why, "gov.sponsors", "dd",
+                    (int64_t)json_array_size(json_object_get(p, "sponsors")),
+                    mb_json_get_int(p, "needed", 0));
+    gov_finish(tx, ctx, id, p, "unsponsored", &why);
+}
+
 static const struct {
     const char *state;
     void (*run)(struct mb_tx *tx, const struct mb_context *ctx, const char *id, json_t *p);
-    const char *ends; /* run NULL: what comes of a deadline that passes */
 } steps[] = {
-    {"draft", NULL, "expired"},   {"support", NULL, "unsponsored"}, {"review", freeze, NULL},
-    {"voting", close_vote, NULL}, {"grace", execute, NULL},
+    {"draft", drop_draft},  {"support", end_support}, {"review", freeze},
+    {"voting", close_vote}, {"grace", execute},
 };
 
 static void step(struct mb_tx *tx, const struct mb_context *ctx, const char *id, json_t *p)
@@ -290,10 +303,7 @@ static void step(struct mb_tx *tx, const struct mb_context *ctx, const char *id,
         if (strcmp(steps[i].state, state) != 0 ||
             ctx->time < mb_json_get_int(p, "deadline", INT64_MAX))
             continue;
-        if (steps[i].run != NULL)
-            steps[i].run(tx, ctx, id, p);
-        else
-            gov_finish(tx, ctx, id, p, steps[i].ends, NULL);
+        steps[i].run(tx, ctx, id, p);
         return;
     }
 }
@@ -380,7 +390,7 @@ static int audit(struct mb_tx *tx, const struct mb_context *ctx, const char *id,
     if (rc != 0)
         return rc;
     if (strcmp(verdict, "good") != 0 && strcmp(verdict, "bad") != 0)
-        return mb_refuse(error, "gov.field", "s", "verdict");
+        return gov_bad_field(error, "verdict", json_object_get(body, "verdict"), "good or bad");
     if (gov_has(tx, "audit", id, ctx->signer))
         return mb_refuse(error, "gov.audited", "s", id);
     gov_store(tx, "audit", id, ctx->signer,

@@ -56,9 +56,10 @@ bool gov_is_multi(const json_t *procedure)
 
 /* --- What a procedure must hold to --- */
 
-static int bad(struct mb_error *error, const char *field)
+/* A field of a procedure is not what it can be. */
+static int bad(struct mb_error *error, const json_t *p, const char *field, const char *limit)
 {
-    return mb_refuse(error, "gov.field", "s", field);
+    return gov_bad_field(error, field, json_object_get(p, field), limit);
 }
 
 /* [num, den] with least <= num <= den <= GOV_DEN_MAX. */
@@ -104,14 +105,14 @@ static int check_people(struct mb_tx *tx, const json_t *p, struct mb_error *erro
     if (strncmp(weight, "asset:", 6) == 0)
         assets[3] = weight + 6;
     else if (strcmp(weight, "equal") != 0 && strcmp(weight, "rules") != 0)
-        return bad(error, "weight");
+        return bad(error, p, "weight", "equal, rules or asset:NAME");
     for (size_t i = 0; i < sizeof assets / sizeof *assets; i++) {
         int rc = *assets[i] != 0 ? check_asset(tx, assets[i], error) : 0;
         if (rc != 0)
             return rc;
     }
     if (mb_json_get_int(p, "audits", 0) > 0 && *assets[2] == 0)
-        return bad(error, "audits");
+        return bad(error, p, "audits", "0 without auditors");
     return 0;
 }
 
@@ -122,20 +123,21 @@ static int check_figures(const json_t *p, struct mb_error *error)
     const json_t *threshold = json_object_get(p, "threshold"), *one;
     size_t i;
     if (!is_word(mb_json_get_text(p, "ballot", ""), ballots))
-        return bad(error, "ballot");
+        return bad(error, p, "ballot", "yesno, approval, weighted or ranked");
     if (!is_word(mb_json_get_text(p, "tie", ""), ties))
-        return bad(error, "tie");
+        return bad(error, p, "tie", "none or first");
     if (!is_part(json_object_get(p, "quorum"), 0))
-        return bad(error, "quorum");
+        return bad(error, p, "quorum", "[NUM,DEN], 0 <= NUM <= DEN, 1 <= DEN <= 1000");
     /* More than all is nobody's to reach. */
     if (!is_part(threshold, 1) ||
         (mb_json_get_flag(p, "over", false) &&
          json_equal(json_array_get(threshold, 0), json_array_get(threshold, 1))))
-        return bad(error, "threshold");
+        return bad(error, p, "threshold",
+                   "[NUM,DEN], 1 <= NUM <= DEN <= 1000; less than 1 with over");
     json_array_foreach(json_object_get(p, "commands"), i, one)
     {
         if (!json_is_string(one) || json_string_length(one) < 1 || json_string_length(one) > 100)
-            return bad(error, "commands");
+            return gov_bad_field(error, "commands", one, "patterns of 1 to 100 bytes");
     }
     return 0;
 }
@@ -194,7 +196,8 @@ int gov_procedure_set(struct mb_tx *tx, const struct mb_context *ctx, const json
     const char *name = mb_json_get_text(body, "name", "");
     (void)ctx;
     (void)result;
-    return gov_name_valid(name) ? set(tx, name, body, error) : bad(error, "name");
+    return gov_name_valid(name) ? set(tx, name, body, error)
+                                : bad(error, body, "name", "1 to 32 of a to z, 0 to 9 and _");
 }
 
 /* --- Which commands a procedure may decide on --- */
@@ -363,7 +366,7 @@ static int lay_params(json_t *body, const json_t *params, const char *name, stru
         bool percent = strcmp(*field, "quorum") == 0 || strcmp(*field, "threshold") == 0;
         int rc = 0;
         if (value != NULL && !json_is_integer(value))
-            rc = bad(error, key);
+            rc = bad(error, params, key, "an integer");
         else if (value != NULL)
             json_object_set_new(body, *field,
                                 percent ? json_pack("[I,i]", (json_int_t)n, 100) : json_integer(n));
@@ -391,7 +394,7 @@ static int check_params(const json_t *params, struct mb_error *error)
             (dot != NULL && is_word(procedure, procedures) && is_word(dot + 1, param_names));
         free(procedure);
         if (!known)
-            return bad(error, name);
+            return bad(error, params, name, "no parameter of gov");
     }
     return 0;
 }

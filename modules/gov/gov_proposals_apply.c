@@ -83,7 +83,8 @@ static int check_options(struct mb_tx *tx, const json_t *procedure, const char *
         return mb_refuse(error, "gov.options", "sd", mb_json_get_text(procedure, "ballot", ""),
                          (int64_t)count);
     if (count > 0 && json_array_size(json_object_get(body, "commands")) > 0)
-        return mb_refuse(error, "gov.field", "s", "commands");
+        return gov_bad_field(error, "commands", json_object_get(body, "commands"),
+                             "none beside options");
     json_array_foreach(options, i, option)
     {
         int rc = mb_json_check(option, fields, error);

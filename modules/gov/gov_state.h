@@ -15,6 +15,9 @@ void gov_drop(struct mb_tx *tx, const char *folder, const char *a, const char *b
 int64_t gov_param(struct mb_tx *tx, const char *name, int64_t fallback, int64_t min, int64_t max);
 /* A verb that persons use: gov.person where the organisation runs it. */
 int gov_person(const struct mb_context *ctx, const char *verb, struct mb_error *error);
+/* gov.field [field, figure, limit]: value (borrowed) cannot stand there; limit says what can. */
+int gov_bad_field(struct mb_error *error, const char *field, const json_t *value,
+                  const char *limit);
 int64_t gov_bump(struct mb_tx *tx, const char *folder, const char *a, int64_t by);
 /* How much of want this block may still do. */
 int64_t gov_work(struct mb_tx *tx, const struct mb_context *ctx, int64_t want);

@@ -266,11 +266,21 @@ static int check_params(const json_t *params, struct mb_error *error)
     const char *name;
     json_t *value;
     if (json_object_size(params) > RULES_PARAMS_MAX)
-        return mb_refuse(error, "rules.params", "d", (int64_t)RULES_PARAMS_MAX);
+        return mb_refuse(error, "rules.params", "dd", (int64_t)json_object_size(params),
+                         (int64_t)RULES_PARAMS_MAX);
     json_object_foreach((json_t *)params, name, value)
     {
-        if (strlen(name) > 64 || !(json_is_integer(value) || json_is_string(value)))
-            return mb_refuse(error, "rules.param", "s", name);
+        if (strlen(name) > 64) {
+            char figure[64];
+            mb_snprintf(figure, sizeof figure, "a name of %zu bytes", strlen(name));
+            return mb_refuse(error, "rules.param", "sss", name, figure, "64 at most");
+        }
+        if (!json_is_integer(value) && !json_is_string(value)) {
+            char *figure = mb_json_text(value);
+            int rc = mb_refuse(error, "rules.param", "sss", name, figure, "an integer or a text");
+            free(figure);
+            return rc;
+        }
     }
     return 0;
 }
@@ -397,8 +407,8 @@ static const struct mb_message messages[] = {
     {"rules.selftest", "the rulebook's own test says no: {0}"},
     {"rules.denied", "the rulebook does not allow {0}: {1}"},
     {"rules.reserved", "{0} is not the rulebook's to run: a proposal can"},
-    {"rules.params", "a rulebook has at most {0} parameters"},
-    {"rules.param", "parameter {0}: names have at most 64 bytes, values are integers or texts"},
+    {"rules.params", "{0} parameters: a rulebook has at most {1}"},
+    {"rules.param", "parameter {0} has {1}, not {2}"},
     {.code = NULL},
 };
 

@@ -177,6 +177,9 @@ static void test_ends_that_are_not_execution(void **state)
     gov_votes(t, 1, 3, "7", "yes");
     gov_pass(t, 1000);
     gov_state_is(t, "1", "unsponsored");
+    gov_is(t, P1, "reason.code", "gov.sponsors");
+    gov_is(t, P1, "reason.args.0", "0");
+    gov_is(t, P1, "reason.args.1", "2");
     gov_state_is(t, "2", "expired");
     gov_state_is(t, "3", "withdrawn");
     gov_state_is(t, "4", "defeated");
@@ -284,6 +287,75 @@ static void ballots(struct gov_test *t, const char *kind, const char *more)
 static void cast(struct gov_test *t, int person, const char *code, const char *ballot)
 {
     gov_do(t, person, code, "gov.vote", "{\"proposal\":\"1\",%s}", ballot);
+}
+
+/* args: of the refusal, as JSON without the brackets. */
+static void refused(struct gov_test *t, int person, const char *args, const char *code,
+                    const char *type, const char *body)
+{
+    char *error = mb_asprintf("{\"args\":[%s],\"code\":\"%s\"}", args, code);
+    gov_do(t, person, code, type, "%s", body);
+    char *result = org_do(&t->o, t->now, &t->who[person], type, body);
+    if (strstr(result, error) == NULL)
+        fail_msg("%s instead of %s", result, error);
+    free(result);
+    free(error);
+}
+
+static void test_refusals_name_figure_and_limit(void **state)
+{
+    static const struct {
+        const char *kind, *ballot, *args;
+    } ballot[] = {
+        {"yesno", "\"choice\":\"maybe\"",
+         "\"{\\\"choice\\\":\\\"maybe\\\"}\",\"choice yes, no or abstain\""},
+        {"yesno", "\"approve\":[0]", "\"{\\\"approve\\\":[0]}\",\"choice alone\""},
+        {"approval", "\"approve\":[3]", "\"3\",\"options from 0 to 2, each once\""},
+        {"ranked", "\"ranking\":[1,1]", "\"1\",\"options from 0 to 2, each once\""},
+        {"weighted", "\"weights\":{\"3\":10}",
+         "\"{\\\"3\\\":10}\",\"options from 0 to 2, each once\""},
+        {"weighted", "\"weights\":{\"0\":101}", "\"101\",\"0 to 100 points for each option\""},
+        {"weighted", "\"weights\":{\"0\":60,\"1\":41}", "\"101\",\"1 to 100 points together\""},
+    };
+    static const struct {
+        const char *field, *args;
+    } procedure[] = {
+        {"\"threshold\":[101,100]",
+         "\"threshold\",\"[101,100]\",\"[NUM,DEN], 1 <= NUM <= DEN <= 1000; "
+         "less than 1 with over\""},
+        {"\"quorum\":[0,0]",
+         "\"quorum\",\"[0,0]\",\"[NUM,DEN], 0 <= NUM <= DEN, 1 <= DEN <= 1000\""},
+        {"\"audits\":3", "\"audits\",\"3\",\"0 without auditors\""},
+        {"\"tie\":\"coin\"", "\"tie\",\"\\\"coin\\\"\",\"none or first\""},
+        {"\"commands\":[\"*\",7]", "\"commands\",\"7\",\"patterns of 1 to 100 bytes\""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof ballot / sizeof *ballot; i++) {
+        struct gov_test *t = gov_start(10, "{}");
+        bool yesno = strcmp(ballot[i].kind, "yesno") == 0;
+        char *fields =
+            mb_asprintf("{\"name\":\"elect\",\"ballot\":\"%s\"," QUICK "}", ballot[i].kind);
+        char *args = mb_asprintf("\"%s\",%s", ballot[i].kind, ballot[i].args);
+        char *body = mb_asprintf("{\"proposal\":\"1\",%s}", ballot[i].ballot);
+        set_procedure(t, fields);
+        gov_do(t, 0, "", "gov.propose", "{\"procedure\":\"elect\",\"title\":\"Who?\"%s}",
+               yesno ? "" : "," THREE);
+        gov_pass(t, 0);
+        refused(t, 0, args, "gov.ballot", "gov.vote", body);
+        gov_stop(t);
+        free(fields);
+        free(args);
+        free(body);
+    }
+    struct gov_test *t = gov_start(4, "{}");
+    for (size_t i = 0; i < sizeof procedure / sizeof *procedure; i++) {
+        char *body = mb_asprintf("{\"name\":\"odd\",%s}", procedure[i].field);
+        refused(t, 0, procedure[i].args, "gov.field", "gov.procedure.set", body);
+        free(body);
+    }
+    refused(t, 0, "\"name\",\"\\\"Odd\\\"\",\"1 to 32 of a to z, 0 to 9 and _\"", "gov.field",
+            "gov.procedure.set", "{\"name\":\"Odd\"}");
+    gov_stop(t);
 }
 
 static void test_approval(void **state)
@@ -719,6 +791,7 @@ int main(void)
         cmocka_unit_test(test_ends_that_are_not_execution),
         cmocka_unit_test(test_procedures_are_checked),
         cmocka_unit_test(test_the_constitution_stays_open_to_all),
+        cmocka_unit_test(test_refusals_name_figure_and_limit),
         cmocka_unit_test(test_approval),
         cmocka_unit_test(test_weighted),
         cmocka_unit_test(test_ranked_and_its_ties),

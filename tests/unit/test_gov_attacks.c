@@ -227,6 +227,7 @@ static void test_weights_overflow_is_a_failed_proposal(void **state)
     gov_pass(t, 100);
     gov_state_is(t, "1", "failed");
     gov_is(t, P1, "reason.code", "gov.weight");
+    gov_is(t, P1, "reason.args.2", "9007199254740992");
     gov_make(t, 0, "2", "constitution", "[]"); /* one each there, whatever the rulebook says */
     gov_pass(t, 100);
     gov_state_is(t, "2", "voting");

@@ -175,7 +175,11 @@ static void parameters(void **state)
     (void)state;
     expect(f, "rules.params.set", "{\"params\":{\"fee\":12}}",
            "{\"args\":[\"dear\"],\"code\":\"rules.selftest\"}");
-    expect(f, "rules.params.set", "{\"params\":{\"x\":[]}}", "rules.param");
+    expect(f, "rules.params.set", "{\"params\":{\"x\":[]}}",
+           "{\"args\":[\"x\",\"[]\",\"an integer or a text\"],\"code\":\"rules.param\"}");
+    expect(f, "rules.params.set",
+           "{\"params\":{\"abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyzabcdefghijklm\":1}}",
+           "\"a name of 65 bytes\",\"64 at most\"],\"code\":\"rules.param\"}");
     expect(f, "rules.params.set", "{\"params\":{\"fee\":9,\"name\":\"n\"}}", "\"version\":2");
     expect_state(f, "rules/params", "{\"fee\":9,\"name\":\"n\"}");
     struct mb_buf many = {0};
@@ -183,7 +187,8 @@ static void parameters(void **state)
     for (int i = 0; i < 255; i++)
         mb_buf_addf(&many, "%s\"p%d\":1", i > 0 ? "," : "", i);
     mb_buf_add_text(&many, "}}");
-    expect(f, "rules.params.set", mb_buf_text(&many), "{\"args\":[256],\"code\":\"rules.params\"}");
+    expect(f, "rules.params.set", mb_buf_text(&many),
+           "{\"args\":[257,256],\"code\":\"rules.params\"}");
     mb_buf_clear(&many);
     stop(f);
 }
