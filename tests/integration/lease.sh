@@ -67,6 +67,9 @@ t 'the peer onions are published' wait_until 30 has_onion 3 peer
 ! ask "$(jq -r '.replicas[0].peer_onion' "$work/d3/genesis.json")" 20
 ok $? 'and who has no key does not find them'
 
+knows_all() { [ "$(mb org show --join | tr -cd , | wc -c)" = 3 ]; } # the organisation's and each replica's
+t 'magicbiz has learnt of all three, whoever is lost next' wait_until 30 knows_all
+
 section 'the leader is lost'
 old=$(metric 2 consensus_leader)
 left=$((old % 3 + 1))
