@@ -93,7 +93,26 @@ static void print_line(const json_t *p)
            mb_json_get_text(p, "procedure", ""), mb_buf_text(&left));
     cli_print_text(mb_json_get_text(p, "title", ""));
     putchar('\n');
+    if (json_object_get(p, "tally") != NULL) {
+        printf("%5s", "");
+        gov_print_bars(p, json_object_get(p, "tally"), true);
+        putchar('\n');
+    }
     mb_buf_clear(&left);
+}
+
+/* Each proposal whose vote is open gets its "tally". */
+static void add_tallies(struct cli_org *o, const json_t *proposals)
+{
+    json_t *p;
+    size_t i;
+    json_array_foreach(proposals, i, p)
+    {
+        char *key = mb_asprintf("gov/tally/%s", mb_json_get_text(p, "id", ""));
+        if (strcmp(mb_json_get_text(p, "state", ""), "voting") == 0)
+            json_object_set_new(p, "tally", gov_now(o, key));
+        free(key);
+    }
 }
 
 static int list(struct cli *c, struct mb_error *error)
@@ -104,6 +123,8 @@ static int list(struct cli *c, struct mb_error *error)
     int rc = cli_open_org(c, &o, error);
     if (rc == 0)
         rc = gov_proposals(o, cli_option(c, "all") != NULL, &proposals, error);
+    if (rc == 0)
+        add_tallies(o, proposals);
     if (rc == 0 && c->json) {
         cli_print_json(json_pack("{s:O}", "proposals", proposals));
     } else if (rc == 0) {
@@ -119,7 +140,7 @@ static int list(struct cli *c, struct mb_error *error)
 const struct cli_command cmd_proposal_list = {
     .name = "proposal list",
     .args = "",
-    .summary = "proposals that are open, and how long they have",
+    .summary = "proposals that are open: time left, and bars for tally and quorum",
     .help = "The list is what a replica says; magicbiz list gov/proposal/ proves it complete.\n\n"
             "    magicbiz proposal list --all",
     .options = (const struct cli_option[]){{"all", NULL, "ended ones, too"}, {NULL, NULL, NULL}},

@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "cli/gov.h"
 #include "cli/show.h"
@@ -44,67 +42,15 @@ static int fetch(struct cli_org *o, const char *id, bool now, struct shown *s,
     return rc == 0 ? fetch_one(o, "tally", id, now, &s->tally, error) : rc;
 }
 
-/* Columns of the terminal: $COLUMNS, or what it says, or 80. */
-static int columns_of_terminal(void)
-{
-    const char *text = getenv("COLUMNS");
-    long columns = text != NULL ? strtol(text, NULL, 10) : 0;
-    struct winsize size = {0};
-    if (columns <= 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0)
-        columns = size.ws_col;
-    return columns > 0 && columns < 1000 ? (int)columns : 80;
-}
-
-static void print_bar(const char *name, int64_t part, int64_t total, int64_t mark,
-                      const char *after)
-{
-    struct mb_buf bar = {0};
-    show_bar(&bar, show_bar_width(columns_of_terminal(), 14 + (int)strlen(after)), part, total,
-             mark);
-    printf("%-11.11s %s %s\n", name, mb_buf_text(&bar), after);
-    mb_buf_clear(&bar);
-}
-
-static int64_t part(const json_t *rule, const char *name, int i)
-{
-    return json_integer_value(json_array_get(json_object_get(rule, name), (size_t)i));
-}
-
-static void print_quorum(const json_t *rule, int64_t have, int64_t eligible)
-{
-    int64_t num = part(rule, "quorum", 0), den = part(rule, "quorum", 1);
-    if (den <= 0)
-        return;
-    int64_t needed = eligible / den * num + (eligible % den * num + den - 1) / den;
-    char *text = mb_asprintf("%" PRId64 " of %" PRId64 " needed", have, needed);
-    print_bar("quorum", have, eligible, needed, text);
-    free(text);
-}
-
 static void print_tally(const struct shown *s)
 {
-    static const char *const yesno[] = {"yes", "no", "abstain"};
     const json_t *rule = json_object_get(s->proposal, "rule");
-    const json_t *counts = json_object_get(s->tally, "counts"), *one;
-    const json_t *options = json_object_get(s->payload, "options");
-    int64_t voted = mb_json_get_int(s->tally, "voted", 0);
-    int64_t eligible = mb_json_get_int(s->proposal, "eligible", 0);
-    bool multi = json_array_size(options) > 0;
-    bool points = strcmp(mb_json_get_text(rule, "ballot", ""), "weighted") == 0;
-    size_t i;
-    json_array_foreach(counts, i, one)
-    {
-        int64_t n = json_integer_value(one);
-        char *text = mb_asprintf("%" PRId64, n), *number = mb_asprintf("%zu", i);
-        print_bar(multi ? number : i < 3 ? yesno[i] : "", n, points ? voted * 100 : voted, 0, text);
-        free(text);
-        free(number);
-    }
-    print_quorum(rule, multi ? voted : json_integer_value(json_array_get(counts, 0)), eligible);
+    gov_print_bars(s->proposal, s->tally, false);
     printf("threshold   %s%" PRId64 "/%" PRId64 "\nvoted       %" PRId64 " ballots, weight %" PRId64
            " of %" PRId64 "\n",
-           mb_json_get_flag(rule, "over", false) ? "over " : "", part(rule, "threshold", 0),
-           part(rule, "threshold", 1), mb_json_get_int(s->tally, "ballots", 0), voted, eligible);
+           mb_json_get_flag(rule, "over", false) ? "over " : "", gov_part(rule, "threshold", 0),
+           gov_part(rule, "threshold", 1), mb_json_get_int(s->tally, "ballots", 0),
+           mb_json_get_int(s->tally, "voted", 0), mb_json_get_int(s->proposal, "eligible", 0));
 }
 
 static void print_commands(const char *head, const json_t *commands)

@@ -1,8 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "cli/gov.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "cli/show.h"
 
 static bool is_open(const json_t *p)
 {
@@ -63,4 +69,66 @@ const char *gov_deadline_of(const char *state)
            : strcmp(state, "grace") == 0   ? "runs"
            : strcmp(state, "support") == 0 ? "needs sponsors"
                                            : "ends";
+}
+
+/* Columns of the terminal: $COLUMNS, or what it says, or 80. */
+static int columns_of_terminal(void)
+{
+    const char *text = getenv("COLUMNS");
+    long columns = text != NULL ? strtol(text, NULL, 10) : 0;
+    struct winsize size = {0};
+    if (columns <= 0 && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0)
+        columns = size.ws_col;
+    return columns > 0 && columns < 1000 ? (int)columns : 80;
+}
+
+static void print_bar(bool in_line, const char *name, int64_t part, int64_t total, int64_t mark,
+                      const char *after)
+{
+    struct mb_buf bar = {0};
+    int width = in_line ? 6 : show_bar_width(columns_of_terminal(), 14 + (int)strlen(after));
+    show_bar(&bar, width, part, total, mark);
+    printf(in_line ? "  %s %s %s" : "%-11.11s %s %s\n", name, mb_buf_text(&bar), after);
+    mb_buf_clear(&bar);
+}
+
+int64_t gov_part(const json_t *rule, const char *name, size_t i)
+{
+    return json_integer_value(json_array_get(json_object_get(rule, name), i));
+}
+
+static void print_quorum(bool in_line, const json_t *rule, int64_t have, int64_t eligible)
+{
+    int64_t num = gov_part(rule, "quorum", 0), den = gov_part(rule, "quorum", 1);
+    if (den <= 0)
+        return;
+    int64_t needed = eligible / den * num + (eligible % den * num + den - 1) / den;
+    char *text = mb_asprintf("%" PRId64 " of %" PRId64 " needed", have, needed);
+    print_bar(in_line, "quorum", have, eligible, needed, text);
+    free(text);
+}
+
+void gov_print_bars(const json_t *p, const json_t *tally, bool in_line)
+{
+    static const char *const yesno[] = {"yes", "no", "abstain"};
+    const json_t *rule = json_object_get(p, "rule");
+    const json_t *counts = json_object_get(tally, "counts"), *one;
+    int64_t voted = mb_json_get_int(tally, "voted", 0);
+    bool multi = mb_json_get_int(p, "options", 0) > 0;
+    bool points = strcmp(mb_json_get_text(rule, "ballot", ""), "weighted") == 0;
+    size_t i;
+    json_array_foreach(counts, i, one)
+    {
+        int64_t n = json_integer_value(one);
+        char *text = mb_asprintf("%" PRId64, n), *number = mb_asprintf("%zu", i);
+        print_bar(in_line,
+                  multi   ? number
+                  : i < 3 ? yesno[i]
+                          : "",
+                  n, points ? voted * 100 : voted, 0, text);
+        free(text);
+        free(number);
+    }
+    print_quorum(in_line, rule, multi ? voted : json_integer_value(json_array_get(counts, 0)),
+                 mb_json_get_int(p, "eligible", 0));
 }

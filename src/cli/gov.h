@@ -13,5 +13,10 @@ int gov_proposals(struct cli_org *o, bool all, json_t **list, struct mb_error *e
 const char *gov_deadline_of(const char *state);
 /* The value of one key as a replica says (new reference), or NULL. */
 json_t *gov_now(struct cli_org *o, const char *key);
+/* A number of a fraction in a procedure's rule: name is "quorum" or "threshold", i 0 or 1. */
+int64_t gov_part(const json_t *rule, const char *name, size_t i);
+/* Print bars of what each option got and of the quorum: each on a line that fits the terminal, or
+ * short ones in one line, which is not ended. */
+void gov_print_bars(const json_t *proposal, const json_t *tally, bool in_line);
 
 #endif

@@ -43,6 +43,7 @@ grep -qE '^yes +\[#+\] 2$' "$work/t.out" && grep -qE '^quorum +\[[#|-]+\] 2 of 2
     grep -q 'closes in' "$work/t.out" && ! grep -q $'\033' "$work/t.out"
 ok $? 'show: bars, quorum, time left, no colours' "$work/t.out"
 is 'no line is wider' "$(awk 'length > 60 && /^(yes|no|abstain|quorum) / { n++ } END { print n + 0 }' "$work/t.out")" 0
+exits 'list: bars, and what the quorum needs' 0 '^ +yes \[#{4}\] 2  no \[-{4}\] 0 .* quorum \[##\|-\] 2 of 2 needed$' mb proposal list
 lost=$(leader)
 lose "$lost"
 t 'executed' wait_until 40 in_state 1 executed
