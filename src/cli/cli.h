@@ -26,6 +26,7 @@ struct cli_option {
 };
 struct cli_command {
     const char *name;       /* "repo create" */
+    const char *alias;      /* a short name, one word; NULL: none */
     const char *args;       /* "NAME [TITLE]"; "" for none */
     int min_args, max_args; /* max_args -1: any number */
     const char *summary;    /* one line */

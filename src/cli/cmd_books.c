@@ -211,6 +211,7 @@ static int books_balance(struct cli *c, struct mb_error *error)
 
 const struct cli_command cmd_books_balance = {
     .name = "books balance",
+    .alias = "balance",
     .args = "[ACCOUNT]",
     .max_args = 1,
     .summary = "what an account and those below it hold, proven complete",
@@ -313,6 +314,7 @@ static int books_pay(struct cli *c, struct mb_error *error)
 
 const struct cli_command cmd_books_pay = {
     .name = "books pay",
+    .alias = "pay",
     .args = "AMOUNT ASSET TO",
     .min_args = 3,
     .max_args = 3,

@@ -41,6 +41,8 @@ static void print_script(FILE *to, const char *shell)
         size_t n = strcspn(cli_commands[i]->name, " ");
         if (i == 0 || strncmp(cli_commands[i - 1]->name, cli_commands[i]->name, n + 1) != 0)
             fprintf(to, "%.*s ", (int)n, cli_commands[i]->name);
+        if (cli_commands[i]->alias != NULL)
+            fprintf(to, "%s ", cli_commands[i]->alias);
     }
     fputs("';;\n", to);
     for (size_t i = 0; cli_commands[i] != NULL; i++) {
@@ -50,8 +52,11 @@ static void print_script(FILE *to, const char *shell)
                     cli_commands[i]->name, space + 1);
     }
     for (size_t i = 0; cli_commands[i] != NULL; i++) {
-        fprintf(to, "    *:'%s'%s) words+='", cli_commands[i]->name,
-                strchr(cli_commands[i]->name, ' ') != NULL ? "" : "' '*");
+        const char *alias = cli_commands[i]->alias;
+        fprintf(to, "    *:'%s'%s%s%s%s) words+='", cli_commands[i]->name,
+                strchr(cli_commands[i]->name, ' ') != NULL ? "" : "' '*",
+                alias != NULL ? "|*:'" : "", alias != NULL ? alias : "",
+                alias != NULL ? " '*" : "");
         print_words(to, cli_commands[i]->options);
         print_words(to, cli_global_options);
         fputs("';;&\n", to);
@@ -152,6 +157,8 @@ static void print_commands(FILE *to, const char *arg)
         const struct cli_command *k = cli_commands[i];
         fprintf(to, ".Ss magicbiz %s%s%s\n", k->name, *k->args ? " " : "", k->args);
         print_sentence(to, k->summary);
+        if (k->alias != NULL)
+            fprintf(to, "Short:\n.Ic magicbiz %s .\n", k->alias);
         if (k->help != NULL)
             print_help(to, k->help);
         print_mdoc_options(to, k->options);

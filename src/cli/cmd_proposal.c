@@ -21,42 +21,21 @@ static int set_json(struct cli *c, json_t *body, const char *option, struct mb_e
     return rc;
 }
 
-static int set_text(struct cli *c, json_t *body, struct mb_error *error)
-{
-    const char *text = cli_option(c, "text"), *file = cli_option(c, "text-file");
-    struct mb_buf bytes = {0};
-    int rc = file != NULL ? cli_read(file, &bytes, error) : 0;
-    json_t *value = file != NULL ? json_stringn((const char *)bytes.data, bytes.len)
-                                 : json_string(text != NULL ? text : "");
-    if (rc == 0 && value == NULL)
-        rc = mb_fail(error, MB_EINVAL, "text.invalid", "the text is not UTF-8");
-    if (rc == 0)
-        json_object_set(body, "text", value);
-    json_decref(value);
-    mb_buf_clear(&bytes);
-    return rc;
-}
-
 static int create(struct cli *c, struct mb_error *error)
 {
-    json_t *body = json_pack("{s:s, s:s}", "procedure", c->args[0], "title", c->args[1]);
-    int rc = set_text(c, body, error);
-    if (rc == 0)
-        rc = set_json(c, body, "commands", error);
+    json_t *body = json_object();
+    int rc = set_json(c, body, "commands", error);
     if (rc == 0)
         rc = set_json(c, body, "options", error);
-    if (cli_option(c, "draft") != NULL)
-        json_object_set_new(body, "draft", json_integer(1));
-    if (cli_option(c, "proposal") != NULL)
-        json_object_set_new(body, "proposal", json_string(cli_option(c, "proposal")));
     if (rc == 0)
-        return cli_act(c, "gov.propose", body, error);
+        return cli_propose(c, c->args[0], c->args[1], body, error);
     json_decref(body);
     return rc;
 }
 
 const struct cli_command cmd_proposal_create = {
     .name = "proposal create",
+    .alias = "propose",
     .args = "PROCEDURE TITLE",
     .min_args = 2,
     .max_args = 2,
@@ -69,12 +48,9 @@ const struct cli_command cmd_proposal_create = {
         "        magicbiz proposal create constitution \"More work\" --commands -",
     .options =
         (const struct cli_option[]){
-            {"text", "TEXT", "why"},
-            {"text-file", "FILE", "the same, from a file"},
             {"commands", "FILE", "[{\"type\",\"body\"}...], at most 10"},
             {"options", "FILE", "[{\"title\",\"commands\"}...]: what an election is between"},
-            {"draft", NULL, "keep it a draft"},
-            {"proposal", "ID", "put it in place of this draft"},
+            GOV_PROPOSE_OPTIONS,
             {NULL, NULL, NULL}},
     .run = create,
 };
@@ -293,6 +269,7 @@ static int vote(struct cli *c, struct mb_error *error)
 
 const struct cli_command cmd_proposal_vote = {
     .name = "proposal vote",
+    .alias = "vote",
     .args = "ID [yes|no|abstain]",
     .min_args = 1,
     .max_args = 2,

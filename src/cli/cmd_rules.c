@@ -1,14 +1,19 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
-/* rules show, check, adopt: the rulebook. */
+/* rules show, check, adopt, propose: the rulebook. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/hash.h"
-#include "cli/cli.h"
+#include "cli/gov.h"
 #include "ledger/message.h"
 #include "rules/cage.h"
+
+#define PARAMS_OPTION                                                                              \
+    {                                                                                              \
+        "params", "JSON", "an object of parameters, in place of those in force"                    \
+    }
 
 static int read_rulebook(const struct cli *c, struct mb_buf *source, json_t **params,
                          struct mb_error *error)
@@ -433,7 +438,7 @@ const struct cli_command cmd_rules_check = {
     .options =
         (const struct cli_option[]){
             {"last", "N", "how many blocks are looked at; 1000 unless given"},
-            {"params", "JSON", "an object of parameters, in place of those in force"},
+            PARAMS_OPTION,
             {"offline", NULL, "only compile it and run its selftest(), on an empty state"},
             {NULL, NULL, NULL}},
     .run = rules_check,
@@ -441,21 +446,28 @@ const struct cli_command cmd_rules_check = {
 
 /* --- adopt --- */
 
-static int rules_adopt(struct cli *c, struct mb_error *error)
+/* What rules.adopt takes; *body is owned by the caller. */
+static int adoption(const struct cli *c, json_t **body, struct mb_error *error)
 {
     struct mb_buf source = {0};
     json_t *params = NULL;
     int rc = read_rulebook(c, &source, &params, error);
     if (rc == 0) {
-        json_t *body = json_object();
-        json_object_set_new(body, "source", json_stringn(mb_buf_text(&source), source.len));
-        if (params != NULL)
-            json_object_set(body, "params", params);
-        rc = cli_act(c, "rules.adopt", body, error);
+        *body = json_pack("{s:o, s:O*}", "source", json_stringn(mb_buf_text(&source), source.len),
+                          "params", params);
+        if (*body == NULL)
+            rc = mb_fail(error, MB_EINVAL, "text.invalid", "the rulebook is not UTF-8");
     }
     json_decref(params);
     mb_buf_clear(&source);
     return rc;
+}
+
+static int rules_adopt(struct cli *c, struct mb_error *error)
+{
+    json_t *body;
+    int rc = adoption(c, &body, error);
+    return rc == 0 ? cli_act(c, "rules.adopt", body, error) : rc;
 }
 
 const struct cli_command cmd_rules_adopt = {
@@ -464,11 +476,35 @@ const struct cli_command cmd_rules_adopt = {
     .min_args = 1,
     .max_args = 1,
     .summary = "adopt a rulebook, as founders who have not retired",
-    .help = "Afterwards a rulebook is changed by a proposal of the procedure constitution that\n"
-            "runs the command rules.adopt. See magicbiz-rulebook(7).\n\n"
+    .help = "Afterwards a rulebook is changed by decision: magicbiz rules propose. See\n"
+            "magicbiz-rulebook(7).\n\n"
             "    magicbiz rules adopt cooperative.lua --params '{\"contribution\":5}'",
-    .options = (const struct cli_option[]){{"params", "JSON",
-                                            "an object of parameters, in place of those in force"},
-                                           {NULL, NULL, NULL}},
+    .options = (const struct cli_option[]){PARAMS_OPTION, {NULL, NULL, NULL}},
     .run = rules_adopt,
+};
+
+/* --- propose --- */
+
+static int rules_propose(struct cli *c, struct mb_error *error)
+{
+    json_t *body;
+    int rc = adoption(c, &body, error);
+    if (rc != 0)
+        return rc;
+    json_t *commands =
+        json_pack("{s:[{s:s, s:o}]}", "commands", "type", "rules.adopt", "body", body);
+    return cli_propose(c, "constitution", c->args[1], commands, error);
+}
+
+const struct cli_command cmd_rules_propose = {
+    .name = "rules propose",
+    .args = "FILE TITLE",
+    .min_args = 2,
+    .max_args = 2,
+    .summary = "propose a rulebook, by the procedure constitution",
+    .help = "It is adopted when the vote has passed and the time of grace is over. magicbiz rules\n"
+            "check tells before what it would have changed.\n\n"
+            "    magicbiz rules propose cooperative.lua \"One member, one vote\"",
+    .options = (const struct cli_option[]){PARAMS_OPTION, GOV_PROPOSE_OPTIONS, {NULL, NULL, NULL}},
+    .run = rules_propose,
 };

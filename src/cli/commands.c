@@ -11,7 +11,7 @@ extern const struct cli_command cmd_repo_create, cmd_repo_set, cmd_repo_list, cm
 extern const struct cli_command cmd_replica_list, cmd_replica_remove;
 extern const struct cli_command cmd_replica_invite, cmd_replica_request, cmd_replica_add;
 extern const struct cli_command cmd_repo_clone, cmd_repo_setup, cmd_repo_scrub;
-extern const struct cli_command cmd_rules_show, cmd_rules_check, cmd_rules_adopt;
+extern const struct cli_command cmd_rules_show, cmd_rules_check, cmd_rules_adopt, cmd_rules_propose;
 extern const struct cli_command cmd_proposal_create, cmd_proposal_list, cmd_proposal_show;
 extern const struct cli_command cmd_proposal_sponsor, cmd_proposal_withdraw, cmd_proposal_vote;
 extern const struct cli_command cmd_proposal_veto, cmd_proposal_audit, cmd_delegate;
@@ -52,6 +52,7 @@ const struct cli_command *const cli_commands[] = {
     &cmd_rules_show,
     &cmd_rules_check,
     &cmd_rules_adopt,
+    &cmd_rules_propose,
     &cmd_proposal_create,
     &cmd_proposal_list,
     &cmd_proposal_show,

@@ -132,3 +132,36 @@ void gov_print_bars(const json_t *p, const json_t *tally, bool in_line)
     print_quorum(in_line, rule, multi ? voted : json_integer_value(json_array_get(counts, 0)),
                  mb_json_get_int(p, "eligible", 0));
 }
+
+static int set_text(struct cli *c, json_t *body, struct mb_error *error)
+{
+    const char *text = cli_option(c, "text"), *file = cli_option(c, "text-file");
+    struct mb_buf bytes = {0};
+    int rc = file != NULL ? cli_read(file, &bytes, error) : 0;
+    json_t *value = file != NULL ? json_stringn((const char *)bytes.data, bytes.len)
+                                 : json_string(text != NULL ? text : "");
+    if (rc == 0 && value == NULL)
+        rc = mb_fail(error, MB_EINVAL, "text.invalid", "the text is not UTF-8");
+    if (rc == 0)
+        json_object_set(body, "text", value);
+    json_decref(value);
+    mb_buf_clear(&bytes);
+    return rc;
+}
+
+int cli_propose(struct cli *c, const char *procedure, const char *title, json_t *more_take,
+                struct mb_error *error)
+{
+    json_t *body = more_take;
+    json_object_set_new(body, "procedure", json_string(procedure));
+    json_object_set_new(body, "title", json_string(title));
+    if (cli_option(c, "draft") != NULL)
+        json_object_set_new(body, "draft", json_integer(1));
+    if (cli_option(c, "proposal") != NULL)
+        json_object_set_new(body, "proposal", json_string(cli_option(c, "proposal")));
+    int rc = set_text(c, body, error);
+    if (rc == 0)
+        return cli_act(c, "gov.propose", body, error);
+    json_decref(body);
+    return rc;
+}

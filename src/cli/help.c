@@ -20,6 +20,10 @@ void help_overview(FILE *to)
     fputs("usage: magicbiz NOUN VERB [ARGS] [--options]\n\n", to);
     for (size_t i = 0; cli_commands[i] != NULL; i++)
         print_line(cli_commands[i], to);
+    fputs("\nshort names:\n\n", to);
+    for (size_t i = 0; cli_commands[i] != NULL; i++)
+        if (cli_commands[i]->alias != NULL)
+            fprintf(to, "  %-18s %s\n", cli_commands[i]->alias, cli_commands[i]->name);
     fputs("\nEach takes --help. A first tour is in magicbiz(1).\n", to);
 }
 
@@ -53,6 +57,8 @@ void help_command(const struct cli_command *command, FILE *to)
 {
     fprintf(to, "usage: magicbiz %s%s%s%s\n\n%s\n", command->name, *command->args ? " " : "",
             command->args, command->options != NULL ? " [options]" : "", command->summary);
+    if (command->alias != NULL)
+        fprintf(to, "short: magicbiz %s\n", command->alias);
     if (command->help != NULL)
         fprintf(to, "\n%s\n", command->help);
     if (command->options != NULL) {

@@ -36,19 +36,24 @@ static const struct cli_option *find_option(const struct cli_option *options, co
     return NULL;
 }
 
-/* The command whose words argv begins with; the longest name wins. */
+/* The command whose words argv begins with, or whose short name; the longest name wins. */
 static const struct cli_command *find_command(int argc, char **argv, int *words)
 {
     const struct cli_command *found = NULL;
     for (size_t i = 0; cli_commands[i] != NULL; i++) {
+        const struct cli_command *k = cli_commands[i];
         char name[64];
-        int n = strchr(cli_commands[i]->name, ' ') != NULL ? 2 : 1;
+        int n = strchr(k->name, ' ') != NULL ? 2 : 1;
+        if (argc > 0 && k->alias != NULL && strcmp(argv[0], k->alias) == 0) {
+            *words = 1;
+            return k;
+        }
         if (argc < n)
             continue;
         if (mb_snprintf(name, sizeof name, "%s%s%s", argv[0], n == 2 ? " " : "",
                         n == 2 ? argv[1] : "") == 0 &&
-            strcmp(name, cli_commands[i]->name) == 0 && (found == NULL || n > *words)) {
-            found = cli_commands[i];
+            strcmp(name, k->name) == 0 && (found == NULL || n > *words)) {
+            found = k;
             *words = n;
         }
     }

@@ -23,7 +23,10 @@ exits 'not with one that does not compile' 1 'rules\.compile' \
 exits 'nor without the module' 1 'versions has no module rules' found "$work/no2" --rulebook "$work/first.lua"
 exits 'nor where its own test says no' 1 'rules\.selftest' \
     found "$work/no3" --module rules --rulebook "$work/first.lua" --param rules.limit=0
-t 'found' found "$data" --module vcs --module rules --rulebook "$work/first.lua" --param rules.limit=7
+quick=()
+for s in review_s=1 voting_s=8 grace_s=1; do quick+=(--param "gov.constitution.$s"); done
+t 'found' found "$data" --module vcs --module books --module gov --module rules --rulebook "$work/first.lua" \
+    --param rules.limit=7 "${quick[@]}"
 t 'starts' start_daemon node "$data"
 MAGICBIZ_SOCKET=$data/run/public.sock
 export MAGICBIZ_SOCKET
@@ -74,6 +77,23 @@ for book in "$books"/*.lua; do
     exits "adopt ${book##*/} instead" 0 '"version"' mb rules adopt "$book"
 done
 t 'and all goes on' mb send org.param.set - <<<'{"name":"a","value":9}'
+
+section 'by decision, once the founder has retired'
+t 'retires' mb send org.founders.retire - <<<'{}'
+exits 'and adopts nothing' 1 'command\.access' mb rules adopt "$work/first.lua"
+exits 'but proposes' 0 '"proposal":"1"' mb rules propose "$work/first.lua" 'Back to the first' --text 'It was better.' --params '{"limit":3}'
+t 'its vote opens' wait_until 30 in_state 1 voting
+t 'vote: short for proposal vote' mb vote 1 yes
+t 'executed' wait_until 30 in_state 1 executed
+is 'it is in force' "$(key_of rules/params)" '{"limit":3}'
+is 'as it was sent' "$(key_of rules/source | jq -j .)" "$(cat "$work/first.lua")"
+exits 'propose: short for proposal create' 0 '"proposal":"2"' mb propose constitution 'Nothing' --draft
+exits 'balance: short for books balance' 0 '1 +member|member +1' mb balance "key/$(fingerprint "$ids/default.pub")"
+exits 'pay: short for books pay' 1 'books\.' mb pay 1 member org/treasury
+exits 'in the help' 0 '^  vote +proposal vote$' mb --help
+is 'completed' "$(bash -c 'eval "$(magicbiz completion bash)"
+    COMP_WORDS=(magicbiz vote --app) COMP_CWORD=2; _magicbiz; echo "${COMPREPLY[@]}"
+    COMP_WORDS=(magicbiz prop) COMP_CWORD=1; _magicbiz; echo "${COMPREPLY[@]}"' | tr '\n' ';')" '--approve;proposal propose;'
 
 section 'audit'
 covered() { [ "$(mb get org/params/a 2>/dev/null)" = 9 ]; }
