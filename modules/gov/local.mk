@@ -21,6 +21,6 @@ tests_unit_test_gov_apply_SOURCES = tests/unit/test_gov_apply.c tests/support/go
 tests_unit_test_gov_apply_LDADD = modules/gov/libgov.la $(LDADD)
 tests_unit_test_gov_attacks_SOURCES = tests/unit/test_gov_attacks.c tests/support/gov.c tests/support/gov.h
 tests_unit_test_gov_attacks_LDADD = modules/gov/libgov.la $(LDADD)
-integration_tests += tests/integration/gov.sh
+integration_tests += tests/integration/gov.sh tests/integration/constitution.sh
 bench_programs += tests/bench/bench_gov
 tests_bench_bench_gov_LDADD = modules/gov/libgov.la $(LDADD)
