@@ -24,7 +24,7 @@ struct founding {
     size_t module_count;
     const char *params[64]; /* NAME=INTEGER */
     size_t param_count;
-    bool json;
+    bool founders_retired, json;
 };
 
 static const char usage[] =
@@ -36,6 +36,8 @@ static const char usage[] =
     "  --founder PUBKEY   a founder's key: \"ssh-ed25519 AAAA...\" or a .pub file; repeatable\n"
     "  --data DIR         folder to make; keep a copy of DIR/keys in a safe place\n"
     "  --threshold M      how many founders must sign what the organisation does (1)\n"
+    "  --founders-retired they decide nothing as founders, only as members; needs --module gov\n"
+    "                     and --module books\n"
     "  --work-bits N      work asked of commands by keys without a role, 0 to 32 (0)\n"
     "  --epoch SECONDS    length of an epoch (3600)\n"
     "  --module NAME      a module that the organisation uses; repeatable (vcs)\n"
@@ -76,6 +78,7 @@ static int parse_arguments(struct founding *f, int argc, char **argv)
                                             {"founder", required_argument, NULL, 'f'},
                                             {"data", required_argument, NULL, 'd'},
                                             {"threshold", required_argument, NULL, 't'},
+                                            {"founders-retired", no_argument, NULL, 'R'},
                                             {"work-bits", required_argument, NULL, 'w'},
                                             {"epoch", required_argument, NULL, 'e'},
                                             {"module", required_argument, NULL, 'm'},
@@ -111,6 +114,9 @@ static int parse_arguments(struct founding *f, int argc, char **argv)
             break;
         case 'j':
             f->json = true;
+            break;
+        case 'R':
+            f->founders_retired = true;
             break;
         case 't':
             if (!number(optarg, &f->threshold))
@@ -255,6 +261,8 @@ static int make_genesis(const struct founding *f, const struct mb_modules *modul
         keys->peer_onion, "onion", keys->onion, "tor_auth", mb_buf_text(&keys->tor_auth), "onion",
         onion, "versions", versions_of(modules), "rulebook", mb_buf_text(&rulebook), "params",
         params);
+    if (f->founders_retired)
+        json_object_set_new(json, "founders_retired", json_integer(1));
     rc = json != NULL ? mb_json_canonical(genesis, json, error) : rc;
     if (json == NULL)
         rc = mb_fail(error, MB_EINVAL, "init.rulebook", "%s: is not UTF-8", f->rulebook);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 #
 # Four members and their constitution, on a real daemon: a procedure with a veto and auditors, the end of the
-# founders' say by vote, a rulebook that locks everyone out and is voted out again, and an expulsion.
+# founders' say by vote, a rulebook that locks everyone out and is voted out again, and an expulsion; and founders who never had a say.
 . "$(dirname "$0")/lib.sh"
 data=$work/data
 for n in default b c d; do mb id new "$n" >/dev/null; done
@@ -136,4 +136,15 @@ t 'c has one' mb proposal vote 9 yes --id c
 
 section 'audit'
 audited
+stop node
+
+section 'another organisation, whose founders never had a say'
+exits 'not without procedures' 1 'nobody could act' found "$work/no" --founders-retired --module books
+exits 'nor without members' 1 'nobody could act' found "$work/no2" --founders-retired --module gov
+t 'found' found "$work/free" --founders-retired --module books --module gov
+t 'starts' start_daemon node "$work/free"
+MAGICBIZ_SOCKET=$work/free/run/public.sock
+t 'join' mb org join free "$(jq -r .join "$work/free.json")"
+exits 'the founder is none' 1 'command\.access' mb send org.param.set "$work/two" --org free
+t 'but a member' mb proposal create routine 'A cake' --org free
 finish
