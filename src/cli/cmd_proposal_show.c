@@ -7,6 +7,7 @@
 
 #include "cli/gov.h"
 #include "cli/show.h"
+#include "ledger/message.h"
 #include "loop/loop.h"
 
 struct shown {
@@ -69,26 +70,27 @@ static void print_commands(const char *head, const json_t *commands)
     }
 }
 
-static void print_reason(const json_t *reason)
+/* In words of the module that refused; its code and figures where that module is not installed. */
+static void print_reason(const struct cli_org *o, const json_t *reason)
 {
-    const json_t *arg;
-    size_t i;
+    struct mb_modules modules = {.count = 0};
+    struct mb_buf text = {0};
+    const char *code = mb_json_get_text(reason, "code", "");
     if (reason == NULL)
         return;
-    printf("reason      %s:", mb_json_get_text(reason, "code", ""));
-    bool quorum = strcmp(mb_json_get_text(reason, "code", ""), "gov.quorum") == 0;
-    json_array_foreach(json_object_get(reason, "args"), i, arg)
-    {
-        fputs(quorum && i > 0 ? " of " : " ", stdout);
-        if (json_is_integer(arg))
-            printf("%" PRId64, (int64_t)json_integer_value(arg));
-        else
-            cli_print_text(json_string_value(arg));
+    (void)cli_load_modules(o, &modules, NULL);
+    mb_message(&text, code, json_object_get(reason, "args"), modules.logics, modules.count);
+    fputs("reason      ", stdout);
+    if (strncmp(mb_buf_text(&text), code, strlen(code)) != 0) {
+        cli_print_text(code);
+        fputs(": ", stdout);
     }
-    puts(quorum ? " needed" : "");
+    cli_print_text(mb_buf_text(&text));
+    putchar('\n');
+    mb_buf_clear(&text);
 }
 
-static void print_state(const json_t *p)
+static void print_state(const struct cli_org *o, const json_t *p)
 {
     const char *state = mb_json_get_text(p, "state", "");
     struct mb_buf when = {0};
@@ -103,7 +105,7 @@ static void print_state(const json_t *p)
     }
     puts(mb_buf_text(&when));
     mb_buf_clear(&when);
-    print_reason(json_object_get(p, "reason"));
+    print_reason(o, json_object_get(p, "reason"));
 }
 
 static void print_options(const struct shown *s)
@@ -120,7 +122,7 @@ static void print_options(const struct shown *s)
     }
 }
 
-static void print_shown(const char *id, const struct shown *s)
+static void print_shown(const struct cli_org *o, const char *id, const struct shown *s)
 {
     const json_t *p = s->proposal, *veto;
     size_t i;
@@ -129,7 +131,7 @@ static void print_shown(const char *id, const struct shown *s)
     printf("\nauthor      %s\nprocedure   %s, version %" PRId64 "\n",
            mb_json_get_text(p, "author", ""), mb_json_get_text(p, "procedure", ""),
            mb_json_get_int(json_object_get(p, "rule"), "version", 0));
-    print_state(p);
+    print_state(o, p);
     printf("sponsors    %zu of %" PRId64 "\n", json_array_size(json_object_get(p, "sponsors")),
            mb_json_get_int(p, "needed", 0));
     json_array_foreach(json_object_get(p, "vetoes"), i, veto)
@@ -164,7 +166,7 @@ static int show(struct cli *c, struct mb_error *error)
         cli_print_json(json);
     } else if (rc == 0) {
         cli_page(c);
-        print_shown(c->args[0], &s);
+        print_shown(o, c->args[0], &s);
     }
     json_decref(s.proposal);
     json_decref(s.payload);
