@@ -61,7 +61,7 @@ int gov_person(const struct mb_context *ctx, const char *verb, struct mb_error *
 
 int gov_bad_field(struct mb_error *error, const char *field, const json_t *value, const char *limit)
 {
-    char *figure = mb_json_text(value);
+    char *figure = mb_json_figure(value);
     int rc = mb_refuse(error, "gov.field", "sss", field, figure, limit);
     free(figure);
     return rc;

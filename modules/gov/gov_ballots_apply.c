@@ -45,7 +45,7 @@ static json_t *ballot_of(const json_t *body)
 static int bad_ballot(struct mb_error *error, const char *kind, json_t *figure_take,
                       const char *limit)
 {
-    char *figure = mb_json_text(figure_take);
+    char *figure = mb_json_figure(figure_take);
     int rc = mb_refuse(error, "gov.ballot", "sss", kind, figure, limit);
     free(figure);
     json_decref(figure_take);

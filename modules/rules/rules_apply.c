@@ -276,7 +276,7 @@ static int check_params(const json_t *params, struct mb_error *error)
             return mb_refuse(error, "rules.param", "sss", name, figure, "64 at most");
         }
         if (!json_is_integer(value) && !json_is_string(value)) {
-            char *figure = mb_json_text(value);
+            char *figure = mb_json_figure(value);
             int rc = mb_refuse(error, "rules.param", "sss", name, figure, "an integer or a text");
             free(figure);
             return rc;

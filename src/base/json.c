@@ -124,6 +124,14 @@ char *mb_json_text(const json_t *value)
     return mb_buf_take_text(&out);
 }
 
+char *mb_json_figure(const json_t *value)
+{
+    struct mb_buf out = {0};
+    if (mb_json_canonical(&out, value, NULL) != 0)
+        mb_buf_add_text(&out, json_is_null(value) ? "null" : "a value that holds null");
+    return mb_buf_take_text(&out);
+}
+
 static bool is_kind(const json_t *value, enum mb_json_kind kind)
 {
     switch (kind) {

@@ -29,6 +29,9 @@ int mb_json_parse(json_t **out, const void *text, size_t len, struct mb_error *e
 int mb_json_canonical(struct mb_buf *out, const json_t *value, struct mb_error *error);
 /* The same as an owned text, for values that the program made itself: aborts where that fails. */
 char *mb_json_text(const json_t *value);
+/* What somebody sent, as an owned text for a refusal: canonical, or where it holds null, which has
+ * no canonical JSON, words that say so. */
+char *mb_json_figure(const json_t *value);
 
 /* One field of an object, for mb_json_check(). */
 enum mb_json_kind {

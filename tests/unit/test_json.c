@@ -358,9 +358,31 @@ static void a_text_is_found_in_a_list(void **state)
     json_decref(list);
 }
 
+/* A command may hold null: a refusal that quotes it must not stop the replica. */
+static void a_figure_may_hold_null(void **state)
+{
+    static const char *const figures[][2] = {
+        {"{\"b\":[1], \"a\":\"x\"}", "{\"a\":\"x\",\"b\":[1]}"},
+        {"[null]", "a value that holds null"},
+        {"{\"a\":{\"b\":null}}", "a value that holds null"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++) {
+        json_t *value = NULL;
+        assert_int_equal(mb_json_parse(&value, figures[i][0], strlen(figures[i][0]), NULL), 0);
+        char *text = mb_json_figure(value);
+        assert_string_equal(text, figures[i][1]);
+        free(text);
+        json_decref(value);
+    }
+    char *text = mb_json_figure(json_null());
+    assert_string_equal(text, "null");
+    free(text);
+}
+
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_figure_may_hold_null),
         cmocka_unit_test(texts_parse_strictly_and_print_canonically),
         cmocka_unit_test(a_nul_is_refused_wherever_it_stands),
         cmocka_unit_test(the_depth_is_bounded),
