@@ -11,7 +11,7 @@
 #include "loop/loop.h"
 
 struct shown {
-    json_t *proposal, *payload, *tally;
+    json_t *proposal, *payload, *tally, *audits;
 };
 
 /* Proven, or as the replica says. */
@@ -28,6 +28,36 @@ static int fetch_one(struct cli_org *o, const char *folder, const char *id, bool
     return rc < 0 ? rc : 0;
 }
 
+/* What auditors found, [{"key","value"}...]: each proven unless now, but not that these are all. */
+static int fetch_audits(struct cli_org *o, const char *id, bool now, struct shown *s,
+                        struct mb_error *error)
+{
+    json_t *listed = NULL, *item;
+    size_t i;
+    s->audits = json_array();
+    if (*mb_json_get_text(json_object_get(s->proposal, "rule"), "auditors", "") == 0)
+        return 0;
+    char *prefix = mb_asprintf("gov/audit/%s/", id);
+    int rc = cli_list(o, prefix, &listed, error);
+    json_array_foreach(listed, i, item)
+    {
+        const char *key = mb_json_get_text(item, "key", "");
+        const char *auditor = strncmp(key, prefix, strlen(prefix)) == 0 ? key + strlen(prefix) : "";
+        if (!mb_is_fingerprint(auditor))
+            continue;
+        json_t *value = now ? json_incref(json_object_get(item, "value")) : NULL;
+        if (rc == 0 && !now && (rc = cli_state(o, key, &value, error)) > 0)
+            rc = 0;
+        if (rc == 0 && value != NULL)
+            json_array_append_new(s->audits,
+                                  json_pack("{s:s, s:O}", "key", auditor, "value", value));
+        json_decref(value);
+    }
+    json_decref(listed);
+    free(prefix);
+    return rc;
+}
+
 static int fetch(struct cli_org *o, const char *id, bool now, struct shown *s,
                  struct mb_error *error)
 {
@@ -40,7 +70,9 @@ static int fetch(struct cli_org *o, const char *id, bool now, struct shown *s,
                     id);
     if (rc == 0)
         rc = fetch_one(o, "payload", id, now, &s->payload, error);
-    return rc == 0 ? fetch_one(o, "tally", id, now, &s->tally, error) : rc;
+    if (rc == 0)
+        rc = fetch_one(o, "tally", id, now, &s->tally, error);
+    return rc == 0 ? fetch_audits(o, id, now, s, error) : rc;
 }
 
 static void print_tally(const struct shown *s)
@@ -124,7 +156,7 @@ static void print_options(const struct shown *s)
 
 static void print_shown(const struct cli_org *o, const char *id, const struct shown *s)
 {
-    const json_t *p = s->proposal, *veto;
+    const json_t *p = s->proposal, *veto, *audit;
     size_t i;
     printf("proposal %s: ", id);
     cli_print_text(mb_json_get_text(p, "title", ""));
@@ -138,6 +170,15 @@ static void print_shown(const struct cli_org *o, const char *id, const struct sh
     {
         printf("veto        %s: ", mb_json_get_text(veto, "key", ""));
         cli_print_text(mb_json_get_text(veto, "reason", ""));
+        putchar('\n');
+    }
+    json_array_foreach(s->audits, i, audit)
+    {
+        const json_t *value = json_object_get(audit, "value");
+        printf("audit       %s: ", mb_json_get_text(audit, "key", ""));
+        cli_print_text(mb_json_get_text(value, "verdict", ""));
+        putchar(' ');
+        cli_print_text(mb_json_get_text(value, "report", ""));
         putchar('\n');
     }
     print_options(s);
@@ -154,13 +195,13 @@ static void print_shown(const struct cli_org *o, const char *id, const struct sh
 static int show(struct cli *c, struct mb_error *error)
 {
     struct cli_org *o;
-    struct shown s = {NULL, NULL, NULL};
+    struct shown s = {NULL, NULL, NULL, NULL};
     int rc = cli_open_org(c, &o, error);
     if (rc == 0)
         rc = fetch(o, c->args[0], cli_option(c, "now") != NULL, &s, error);
     if (rc == 0 && c->json) {
-        json_t *json = json_pack("{s:s, s:O, s:O}", "id", c->args[0], "proposal", s.proposal,
-                                 "payload", s.payload);
+        json_t *json = json_pack("{s:s, s:O, s:O, s:O}", "id", c->args[0], "proposal", s.proposal,
+                                 "payload", s.payload, "audits", s.audits);
         if (s.tally != NULL)
             json_object_set(json, "tally", s.tally);
         cli_print_json(json);
@@ -171,6 +212,7 @@ static int show(struct cli *c, struct mb_error *error)
     json_decref(s.proposal);
     json_decref(s.payload);
     json_decref(s.tally);
+    json_decref(s.audits);
     return rc;
 }
 
@@ -180,7 +222,9 @@ const struct cli_command cmd_proposal_show = {
     .min_args = 1,
     .max_args = 1,
     .summary = "one proposal: its text, commands, tally, quorum and time left",
-    .help = "Proven by the newest checkpoint, which may be a minute old.\n\n"
+    .help = "Proven by the newest checkpoint, which may be a minute old; but that no audit is left "
+            "out\n"
+            "is what a replica says.\n\n"
             "    magicbiz proposal show 12 --now",
     .options = (const struct cli_option[]){{"now", NULL, "as a replica says it is now, not proven"},
                                            {NULL, NULL, NULL}},
