@@ -2,6 +2,9 @@
 /*
  * Votes in a second on one core, signatures counted out, over memory; and what a tally of 100,000
  * ballots takes: bench_gov [BALLOTS]. Every figure is a line "name value unit".
+ *
+ * There are 60 electors, who vote again and again: after each one's first, every ballot takes the
+ * one before out of the tally, too, and the state stays as small as 60 ballots are.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -358,6 +358,40 @@ static void test_refusals_name_figure_and_limit(void **state)
     gov_stop(t);
 }
 
+/* A body may hold null, which no client of ours writes: it is refused like any other figure. */
+static void test_null_is_refused(void **state)
+{
+    static const char *const rows[][3] = {
+        {"gov.vote", "{\"approve\":[null],\"proposal\":\"1\"}",
+         "{\"args\":[\"approval\",\"null\",\"options from 0 to 2, each "
+         "once\"],\"code\":\"gov.ballot\"}"},
+        {"gov.vote", "{\"proposal\":\"1\",\"ranking\":[null]}",
+         "{\"args\":[\"approval\",\"a value that holds null\",\"approve alone\"],"
+         "\"code\":\"gov.ballot\"}"},
+        {"gov.procedure.set", "{\"name\":\"odd\",\"quorum\":[null,1]}",
+         "{\"args\":[\"quorum\",\"a value that holds null\","},
+    };
+    struct gov_test *t = gov_start(10, "{}");
+    (void)state;
+    ballots(t, "approval", "");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        char *text =
+            mb_asprintf("{\"org\":\"%s\",\"key\":\"%s\",\"type\":\"%s\",\"nonce\":\"%032zu\","
+                        "\"expires\":%lld,\"body\":%s}",
+                        mb_ledger_org(t->o.ledger), t->name[0], rows[i][0], i + 1,
+                        (long long)t->now + 3600, rows[i][1]);
+        struct mb_checked *c = org_envelope(&t->who[0], text);
+        struct mb_outcome *o = org_block(&t->o, t->now, &c, 1);
+        assert_non_null(o);
+        const char *result = mb_buf_text(&o->block.results[mb_outcome_index(o, 0)]);
+        if (strstr(result, rows[i][2]) == NULL)
+            fail_msg("%s instead of %s", result, rows[i][2]);
+        mb_outcome_free(o);
+        free(text);
+    }
+    gov_stop(t);
+}
+
 static void test_approval(void **state)
 {
     struct gov_test *t = gov_start(10, "{}");
@@ -792,6 +826,7 @@ int main(void)
         cmocka_unit_test(test_procedures_are_checked),
         cmocka_unit_test(test_the_constitution_stays_open_to_all),
         cmocka_unit_test(test_refusals_name_figure_and_limit),
+        cmocka_unit_test(test_null_is_refused),
         cmocka_unit_test(test_approval),
         cmocka_unit_test(test_weighted),
         cmocka_unit_test(test_ranked_and_its_ties),
