@@ -120,8 +120,7 @@ struct checkers *checkers_start(struct pull *p)
     if (pthread_mutex_init(&c->lock, NULL) != 0 || pthread_cond_init(&c->arrived, NULL) != 0)
         abort();
     /* Without any, checkers_end() does it all. */
-    while (c->thread_count < most &&
-           pthread_create(&c->threads[c->thread_count], NULL, checker, c) == 0)
+    while (c->thread_count < most && mb_thread_start(&c->threads[c->thread_count], checker, c) == 0)
         c->thread_count++;
     return c;
 }

@@ -289,12 +289,12 @@ void sequence_submit_envelope(struct sequence *s, struct mb_envelope *envelope, 
     *c = (struct checking){.sequence = s, .envelope = *envelope, .done = done, .arg = arg};
     *envelope = (struct mb_envelope){0};
     note_turn(s);
-    if (s->pending == 0 && sequence_alone(s)) {
-        s->checking++;
+    bool alone = s->pending == 0 && sequence_alone(s);
+    s->checking++;
+    if (alone) {
         check_work(c); /* nobody waits: two thread switches cost more than they save */
         check_done(c);
     } else {
-        s->checking++;
         mb_work(s->node->loop, check_work, check_done, c);
     }
 }

@@ -6,6 +6,7 @@
 #ifndef MB_LOOP_LOOP_H
 #define MB_LOOP_LOOP_H
 
+#include <pthread.h>
 #include <sys/types.h>
 
 #include "base/bytes.h"
@@ -64,6 +65,8 @@ void mb_loop_post(struct mb_loop *l, void (*fn)(void *arg), void *arg);
 void mb_work(struct mb_loop *l, void (*work)(void *arg), void (*done)(void *arg), void *arg);
 /* Let all of it end and call done for all, before what they work on is freed. NULL is fine. */
 void mb_work_wait(struct mb_loop *l);
+/* A thread that takes no signals, which are for the loop's; 0, or errno. */
+int mb_thread_start(pthread_t *thread, void *(*run)(void *arg), void *arg);
 size_t mb_work_queued(const struct mb_loop *l);
 void mb_work_threads(struct mb_loop *l, unsigned threads);
 

@@ -35,15 +35,21 @@ static void *worker(void *arg)
     return NULL;
 }
 
-/* Signals are for the loop's thread alone. The lock is held. */
-static void start_worker(struct mb_loop *l)
+int mb_thread_start(pthread_t *thread, void *(*run)(void *arg), void *arg)
 {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    l->threads = mb_realloc(l->threads, (l->thread_count + 1) * sizeof *l->threads);
-    int err = pthread_create(&l->threads[l->thread_count], NULL, worker, l);
+    int err = pthread_create(thread, NULL, run, arg);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return err;
+}
+
+/* The lock is held. */
+static void start_worker(struct mb_loop *l)
+{
+    l->threads = mb_realloc(l->threads, (l->thread_count + 1) * sizeof *l->threads);
+    int err = mb_thread_start(&l->threads[l->thread_count], worker, l);
     if (err == 0) {
         l->thread_count++;
         return;

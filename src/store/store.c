@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later */
 #include "store/store.h"
 
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "loop/fault.h"
+#include "loop/loop.h"
 #include "store/internal.h"
 
 /* The caches were chosen by tests/bench/bench_state. */
@@ -93,11 +93,7 @@ static void *write_behind(void *arg)
 
 static int start_thread(struct mb_store *s)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = s->started ? 0 : pthread_create(&s->thread, NULL, write_behind, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int err = s->started ? 0 : mb_thread_start(&s->thread, write_behind, s);
     if (err)
         return mb_fail(&s->failed, MB_EIO, "store.io", "no thread for %s: %s", s->path,
                        strerror(err));

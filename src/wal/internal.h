@@ -11,8 +11,6 @@
 
 #define WAL_SEGMENT_DEFAULT (16u << 20)
 #define WAL_NAME_SIZE       32
-/* Two thread switches cost 60 us and more: so long the loop may as well wait for the disk. */
-#define WAL_QUICK_US 250
 
 /* Memory aligned for O_DIRECT. */
 struct wal_area {

@@ -7,7 +7,6 @@
 #include "config.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -19,7 +18,9 @@
 #include "wal/internal.h"
 
 #define IDLE_MARK_MS 100
-#define KEEP_BYTES   (1u << 20) /* of memory for a batch, between batches */
+/* Two thread switches cost 60 us and more: so long the loop may as well wait for the disk. */
+#define QUICK_US   250
+#define KEEP_BYTES (1u << 20) /* of memory for a batch, between batches */
 
 void wal_live_add(struct mb_wal *w, uint64_t sequence, uint64_t slot)
 {
@@ -402,11 +403,7 @@ static void init_locks(struct mb_wal *w)
 
 static int start_thread(struct mb_wal *w, struct mb_error *error)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(&w->thread, NULL, write_batches, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int err = mb_thread_start(&w->thread, write_batches, w);
     if (err == 0)
         return 0;
     return mb_fail(error, MB_EIO, "wal.io", "no thread for the log: %s", strerror(err));
@@ -526,7 +523,7 @@ void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
             w->stamp = *stamp;
         calls_add(&w->pending.calls, &call, 1);
         /* From within a callback they would nest without end. */
-        if (meanwhile != NULL && !w->in_callback && !w->writing && w->sync_us <= WAL_QUICK_US &&
+        if (meanwhile != NULL && !w->in_callback && !w->writing && w->sync_us <= QUICK_US &&
             fits(w)) {
             wake = w->marked; /* it will be time for a mark */
             w->meanwhile = meanwhile == mb_wal_wait ? NULL : meanwhile;

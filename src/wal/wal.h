@@ -86,8 +86,7 @@ struct mb_wal_stamp mb_wal_newest_stamp(const struct mb_wal *w);
  * handed over to the log's thread. In that case alone meanwhile(arg) is called once, before the
  * call returns and while the disk is at work: what it does must not be seen by anybody unless
  * durable is called before the return; if it is not, the log has failed. mb_wal_wait does nothing:
- * then write and fdatasync will do, which wait for no thread of the kernel's, as a write that is
- * waited for later does. */
+ * the write need not be handed to the kernel and waited for then, one call does. */
 void mb_wal_append(struct mb_wal *w, const struct mb_wal_stamp *stamp,
                    const struct mb_wal_record *records, size_t count, void (*meanwhile)(void *arg),
                    void (*durable)(void *arg), void *arg);

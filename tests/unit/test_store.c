@@ -505,18 +505,25 @@ static void test_many_marks(void **state)
     free(big);
 }
 
+/* A limit on the size of files stands for a full disk; what it was is returned. */
+static struct rlimit fill_disk(void)
+{
+    struct rlimit old, small = {65536, RLIM_INFINITY};
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    signal(SIGXFSZ, SIG_IGN);
+    small.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    return old;
+}
+
 /* What fails on the thread is said by whatever comes next, and nothing is written any more. */
 static void test_later_fails(void **state)
 {
     struct place *p = *state;
     struct mb_backend b = mb_store_backend(p->store);
     struct mb_error error;
-    struct rlimit old, small = {65536, RLIM_INFINITY};
     at_slot(p, 1, "a/b", "1");
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    signal(SIGXFSZ, SIG_IGN);
-    small.rlim_max = old.rlim_max;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    struct rlimit old = fill_disk();
     char *big = mb_calloc(1, 500001);
     memset(big, '1', 500000);
     assert_int_equal(mb_store_begin(p->store, NULL), 0);
@@ -693,18 +700,14 @@ static void test_malformed(void **state)
     p->store = NULL;
 }
 
-/* A limit on the size of files stands for a full disk; both are errors of a write. */
+/* Both are errors of a write. */
 static void test_write_fails(void **state)
 {
     struct place *p = *state;
     struct mb_error error;
     struct mb_buf value = {0};
-    struct rlimit old, small = {65536, RLIM_INFINITY};
     at_slot(p, 1, "a/b", "1");
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
-    signal(SIGXFSZ, SIG_IGN);
-    small.rlim_max = old.rlim_max;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    struct rlimit old = fill_disk();
     assert_int_equal(mb_store_begin(p->store, NULL), 0);
     struct mb_backend b = mb_store_backend(p->store);
     char *big = mb_calloc(1, 500001);
